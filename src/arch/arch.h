@@ -1,0 +1,221 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * arch.h - what one processor architecture must provide: one const table.
+ *
+ * To add an architecture: src/arch/<name>/ with the same file names as x86_64/
+ * (insn branch relocate reloc regs syscall .c, README.md on the ABI), a table
+ * sut_arch_<name>, and a line in sut_arch_find().
+ *
+ * Arch code is bytes in, bytes out: no libc beyond memcpy-like builtins, no
+ * allocation, no system call, no #ifdef of the host; every architecture is
+ * compiled on every host. Functions return 0 or a plain negative errno
+ * (-ERANGE: does not reach; -EILSEQ: not decodable; -EOPNOTSUPP: known but can
+ * not be done safely); the callers add the text.
+ */
+#ifndef SUT_ARCH_H
+#define SUT_ARCH_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum sut_insn_kind {
+	SUT_INSN_OTHER,
+	SUT_INSN_NOP, /* any no-op, multi-byte ones and landing pads (endbr64) too */
+	SUT_INSN_JUMP, /* direct, unconditional */
+	SUT_INSN_BRANCH, /* direct, conditional (jrcxz and loop as well) */
+	SUT_INSN_CALL, /* direct */
+	SUT_INSN_INDIRECT, /* jump or call through register or memory */
+	SUT_INSN_RETURN,
+	SUT_INSN_TRAP, /* int3, ud2, hlt and their like */
+	SUT_INSN_SYSCALL,
+};
+
+/** One decoded instruction. */
+struct sut_insn {
+	enum sut_insn_kind kind;
+	uint8_t len;
+	bool pcrel; /* its meaning depends on its address */
+	bool landing_pad; /* endbr64, bti: must stay the first instruction */
+	uint8_t pcrel_off; /* where the pc-relative field lies in the bytes ... */
+	uint8_t pcrel_size; /* ... and its size; 0: none, or not a plain field */
+	uint64_t target; /* absolute address a pc-relative field names */
+};
+
+/** A thread's registers as PTRACE_GETREGSET(NT_PRSTATUS) gives them. */
+#define SUT_REGS_MAX 544
+struct sut_regs {
+	size_t size;
+	_Alignas(8) uint8_t raw[SUT_REGS_MAX];
+};
+
+/** System calls suture may ask of a target; sut_arch.sysno maps them to numbers. */
+enum sut_sys {
+	SUT_SYS_MMAP,
+	SUT_SYS_MUNMAP,
+	SUT_SYS_MREMAP,
+	SUT_SYS_MPROTECT,
+	SUT_SYS_MADVISE,
+	SUT_SYS_MLOCK2,
+	SUT_SYS_OPENAT,
+	SUT_SYS_CLOSE,
+	SUT_SYS_MEMFD_CREATE,
+	SUT_SYS_FTRUNCATE,
+	SUT_SYS_MEMBARRIER,
+	SUT_SYS_GETPID,
+	SUT_SYS_RT_SIGRETURN,
+	SUT_SYS_N
+};
+
+/** What a relocation asks for, independent of its number. */
+enum sut_reloc_kind {
+	SUT_RELOC_NONE,
+	SUT_RELOC_ABS, /* S + A */
+	SUT_RELOC_PCREL, /* S + A - P */
+	SUT_RELOC_PLT, /* L + A - P: a call; a stub may stand in */
+	SUT_RELOC_GOT, /* GOT slot of S: G + A - P */
+	SUT_RELOC_GOT_LOAD, /* as GOT, from an instruction that may be relaxed (GOTPCRELX) */
+	SUT_RELOC_GOT_OFF, /* G + A: offset in the GOT */
+	SUT_RELOC_GOT_BASE, /* GOT + A - P */
+	SUT_RELOC_GOT_REL, /* S + A - GOT */
+	SUT_RELOC_SIZE, /* Z + A */
+	SUT_RELOC_TLS_LE, /* offset from the thread pointer: TPOFF */
+	SUT_RELOC_TLS_IE, /* GOT slot with that offset: GOTTPOFF */
+	SUT_RELOC_TLS_GD, /* general dynamic: a two-word GOT slot and a call of __tls_get_addr */
+	SUT_RELOC_TLS_LD, /* local dynamic, likewise */
+	SUT_RELOC_TLS_DTPOFF, /* offset within the module's block */
+	SUT_RELOC_TLS_DESC, /* TLS descriptor: GOT pair */
+	SUT_RELOC_TLS_DESC_CALL,
+};
+
+struct sut_reloc_howto {
+	uint32_t type;
+	const char *name; /* "R_X86_64_PC32" */
+	enum sut_reloc_kind kind;
+	uint8_t size; /* bytes written; 0: none */
+	bool is_signed; /* the value must fit as signed (else as unsigned) */
+	bool pcrel;
+};
+
+/** What sut_arch.relocate_field() needs to know. Values are final addresses in the target. */
+struct sut_reloc_values {
+	uint64_t P; /* place */
+	uint64_t S; /* symbol (or PLT stub, GOT slot, TLS offset: what the kind names) */
+	int64_t A; /* addend */
+	uint64_t GOT; /* base of the module's GOT, where the kind wants it */
+};
+
+struct sut_arch {
+	const char *name; /* "x86_64" */
+	uint16_t e_machine;
+	size_t jump_size; /* bytes of the jump at a site */
+	uint64_t jump_reach; /* a jump reaches targets less than this away, either side */
+
+	/* insn.c */
+	/** Decodes the instruction at @pc. 0, -EILSEQ (bad or cut off). */
+	int (*insn_decode)(const uint8_t *code, size_t len, uint64_t pc, struct sut_insn *ret);
+	/** Bytes of a landing pad at a function's entry that must stay in place (0 if none). */
+	size_t (*entry_skip)(const uint8_t *code, size_t len);
+
+	/* branch.c */
+	/** Writes a jump of jump_size bytes from @pc to @target. 0 or -ERANGE. */
+	int (*jump_encode)(uint64_t pc, uint64_t target, uint8_t *out);
+	/** Whether the bytes at @pc are such a jump, and where it leads. */
+	bool (*jump_decode)(const uint8_t *code, uint64_t pc, uint64_t *ret_target);
+	/** Fills @len bytes with no-ops. */
+	void (*nop_fill)(uint8_t *out, size_t len);
+
+	/* relocate.c */
+	/**
+	 * Moves the whole instructions that cover at least @min bytes at @from to @to, keeping
+	 * their meaning, and appends a jump back to the first instruction not moved.
+	 * @ret_len: bytes written to @out; @ret_moved: bytes of the original covered.
+	 * 0, -ERANGE, -EILSEQ, -EOPNOTSUPP (an instruction that can not be moved), -ENOSPC.
+	 */
+	int (*relocate_entry)(const uint8_t *code, size_t len, size_t min, uint64_t from, uint64_t to, uint8_t *out,
+			      size_t cap, size_t *ret_len, size_t *ret_moved);
+
+	/* reloc.c */
+	/** The howto of a relocation type, or NULL: unknown types are errors. */
+	const struct sut_reloc_howto *(*reloc_howto)(uint32_t type);
+	/**
+	 * The one place where relocation fields are computed: writes the field of @howto for @v
+	 * into @place (@howto->size bytes). 0, -ERANGE (overflow), -EOPNOTSUPP.
+	 */
+	int (*relocate_field)(const struct sut_reloc_howto *howto, const struct sut_reloc_values *v, uint8_t *place);
+	/**
+	 * Rewrites a general/local-dynamic or descriptor TLS sequence, whose first relocation is at
+	 * @code + @off, to the local-exec form with thread-pointer offset @tpoff (existing variables
+	 * of the executable and of libraries loaded at start have a constant one).
+	 * @ret_skip: 1 when the next relocation (the call of __tls_get_addr) belongs to the sequence.
+	 */
+	int (*tls_relax)(const struct sut_reloc_howto *howto, uint8_t *code, size_t len, size_t off, int64_t tpoff,
+			 unsigned *ret_skip);
+	size_t plt_stub_size;
+	/** An indirect jump at @pc through the GOT slot at @slot; keeps every register. */
+	int (*plt_stub)(uint64_t pc, uint64_t slot, uint8_t *out);
+	size_t switch_stub_size;
+	/**
+	 * The switch stub at @pc: goes to @new_func when the byte at @side is not 0, else to
+	 * @orig_entry. Keeps every register, changes only the flags.
+	 */
+	int (*switch_stub)(uint64_t pc, uint64_t side, uint64_t new_func, uint64_t orig_entry, uint8_t *out);
+	/* Relocation types that the loader itself makes, and what the builder writes. */
+	uint32_t reloc_abs64, reloc_pc32;
+
+	/* regs.c */
+	size_t regs_size;
+	uint64_t (*regs_pc)(const struct sut_regs *);
+	uint64_t (*regs_sp)(const struct sut_regs *);
+	void (*regs_set_pc)(struct sut_regs *, uint64_t);
+	/** The thread pointer (x86-64: fs base). */
+	uint64_t (*regs_tp)(const struct sut_regs *);
+	unsigned n_dwarf_regs; /* DWARF numbers 0..n-1 that the unwinder tracks */
+	unsigned dwarf_sp, dwarf_ra;
+	/** Value of DWARF register @n; false: not among the general registers. */
+	bool (*regs_dwarf)(const struct sut_regs *, unsigned n, uint64_t *ret);
+	/** Whether the stop was inside a system call: its number and, not restarted yet, its result. */
+	bool (*regs_in_syscall)(const struct sut_regs *, long *ret_nr, int64_t *ret_result);
+	/** The stack bytes below sp that belong to the thread (128). */
+	size_t red_zone;
+
+	/* syscall.c */
+	const uint16_t *sysno; /* [SUT_SYS_N] */
+	/** Whether the bytes are the system call instruction; its length in @ret_len. */
+	bool (*is_syscall_insn)(const uint8_t *code, size_t len, size_t *ret_len);
+	/** Sets registers up for a system call at the instruction at @insn. Nothing is restarted. */
+	void (*regs_set_syscall)(struct sut_regs *, uint64_t insn, unsigned nr, const uint64_t args[6]);
+	int64_t (*regs_syscall_result)(const struct sut_regs *);
+	/**
+	 * If the kernel was about to hand EINTR to a call that it does not restart by itself, because
+	 * of our stop (facts: epoll_wait, semop, sigtimedwait, recv with a timeout ...), make it
+	 * restart that call. True when changed.
+	 */
+	bool (*regs_mask_eintr)(struct sut_regs *);
+	/** Whether a system call stopped here is kept by a restart block (nanosleep, poll, timed futex). */
+	bool (*regs_restart_block)(const struct sut_regs *);
+	/** Code of ours: one system call, then rt_sigreturn. Position independent. */
+	const uint8_t *heal_code;
+	size_t heal_code_size;
+	size_t heal_syscall_off; /* offset of the system call instruction in it */
+	/**
+	 * Builds at @out (@cap bytes, to be placed at @addr, 64-byte aligned) the signal frame that
+	 * brings a thread back to @regs, the restart of an interrupted system call encoded in it
+	 * (pc back on the instruction, original number and arguments).
+	 * @fpu: the NT_X86_XSTATE (or like) bytes. @sigmask: the thread's blocked signals.
+	 * @ret_sp: the stack pointer to run the heal code with. 0 or -ENOSPC.
+	 */
+	int (*sigframe)(const struct sut_regs *regs, const void *fpu, size_t fpu_size, uint64_t sigmask, uint64_t addr,
+			uint8_t *out, size_t cap, size_t *ret_len, uint64_t *ret_sp);
+	/** The register set number of the FPU state for PTRACE_GETREGSET. */
+	int fpu_regset;
+};
+
+extern const struct sut_arch sut_arch_x86_64;
+
+/** The table for an ELF machine number, or NULL. */
+const struct sut_arch *sut_arch_find(uint16_t e_machine);
+/** The architecture that this program was compiled for. */
+const struct sut_arch *sut_arch_host(void);
+
+#endif

@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * unwind.h - where a stopped thread can return to: two proofs, each sound by itself.
+ *
+ * The unwind answers "reliable" only when every frame was found by call frame information and
+ * the chain ended at a known outermost frame (undefined return address: _start, the clone
+ * entry). The scan reads every word of the thread's registers and used stack; it is a proof only for a
+ * thread that stands on its own stack.
+ */
+#ifndef SUT_UNWIND_H
+#define SUT_UNWIND_H
+
+#include "process/process.h"
+
+/** Code that a thread must be outside of: a pc counts in [start, end), a return address in (start, end]. */
+struct sut_code_range {
+	uint64_t start, end;
+	const char *name; /* for messages */
+	unsigned func; /* caller's index */
+};
+
+/** Call frame information for code of ours (modules): runtime addresses. */
+struct sut_extra_cfi {
+	uint64_t start, end; /* code */
+	struct sut_elf *elf; /* in-memory image whose link-time addresses are runtime addresses */
+	struct sut_cfi *cfi;
+};
+
+enum sut_proof {
+	SUT_PROOF_CLEAR_SCAN, /* no word points into the ranges */
+	SUT_PROOF_CLEAR_UNWIND, /* reliable unwind, none of the frames is inside */
+	SUT_PROOF_INSIDE, /* a frame, the pc or (unproved otherwise) a word is inside: *ret_range says which */
+	SUT_PROOF_UNRELIABLE, /* a word points inside and the unwind is not reliable */
+};
+
+struct sut_proof_result {
+	enum sut_proof proof;
+	const struct sut_code_range *range; /* INSIDE, UNRELIABLE */
+	uint64_t address; /* the pc, return address or word */
+	const char *why; /* UNRELIABLE: static text of the unwinder */
+	unsigned frames;
+};
+
+/** Proves one stopped thread against @n ranges (sorted by start). Scan first, then unwind. 0 or an error. */
+int sut_prove_thread(struct suture_process *p, struct sut_thread *t, const struct sut_code_range *ranges, size_t n,
+		     const struct sut_extra_cfi *extra, size_t n_extra, struct sut_proof_result *ret) __must_check;
+/** Loads what the unwinder will need (CFI of all objects) before threads are stopped. */
+int sut_prove_prepare(struct suture_process *p) __must_check;
+
+/** One frame of a walk; for tests and messages. */
+struct sut_frame {
+	uint64_t pc, cfa;
+	bool signal_frame;
+};
+/** Walks a stopped thread. Returns the number of frames (at most @cap); *reliable says whether the end is proved. */
+size_t sut_unwind(struct suture_process *p, struct sut_thread *t, const struct sut_extra_cfi *extra, size_t n_extra,
+		  struct sut_frame *frames, size_t cap, bool *reliable, const char **why);
+
+#endif

@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * poke.h - the one primitive that changes text.
+ *
+ * A batch of pokes is prepared while the target runs and committed at one instant for
+ * each mapping: for every text mapping touched, a shadow of the pages that hold sites is
+ * made elsewhere, gets the new bytes, is checked, and is moved over the original by one
+ * mremap. Where that can not be done the commit is a plain write, which is allowed only
+ * while every thread is stopped outside the bytes.
+ *
+ * The states of a batch (struct sut_poke_batch), and what a tool that dies there leaves:
+ *
+ *	new       pokes listed                     nothing
+ *	prepared  shadows exist in the target      unused mappings, listed in the journal
+ *	committed shadows moved over the text      all of each mapping's bytes, or none
+ *	dropped   shadows unmapped                 nothing
+ *
+ * "Pristine" pages come back on removal: bytes equal to the file's are never private.
+ */
+#ifndef SUT_POKE_H
+#define SUT_POKE_H
+
+#include "text/mem.h"
+
+#define SUT_POKE_MAX 32
+
+/** One change: @len bytes at @addr are @old and shall be @new. */
+struct sut_poke {
+	uint64_t addr;
+	size_t len;
+	uint8_t old[SUT_POKE_MAX];
+	uint8_t new[SUT_POKE_MAX];
+};
+
+enum sut_poke_method {
+	SUT_POKE_SWAP, /* one mremap of prepared pages */
+	SUT_POKE_WRITE, /* a plain write in a common stop */
+};
+
+struct sut_poke_batch;
+
+/** An empty batch on @mem. Returns 0 or -ENOMEM; *ret is the caller's. */
+int sut_poke_create(struct sut_mem *mem, struct sut_poke_batch **ret) __must_check;
+/** Frees the batch; shadows that were not committed must have been dropped before. NULL is fine. */
+void sut_poke_destroy(struct sut_poke_batch *b);
+/** Adds a change. Pokes must not overlap. */
+int sut_poke_add(struct sut_poke_batch *b, const struct sut_poke *poke) __must_check;
+/** Where the pristine duplicate of a text mapping lies (kept between batches by the caller's registry),
+ *  so that a later batch can make shadows without a file descriptor. Call before prepare, per mapping. */
+struct sut_pristine {
+	uint64_t text, len; /* the part of the text it duplicates */
+	uint64_t copy; /* where */
+};
+int sut_poke_use_pristine(struct sut_poke_batch *b, const struct sut_pristine *p) __must_check;
+/**
+ * Verifies that memory holds the expected bytes and makes the shadows. Needs a held thread
+ * (system calls). Nothing of the text has changed afterwards. @force_write: never swap.
+ * -SUTURE_EREFUSED when the bytes are not the expected ones (breakpoint, uprobe: said).
+ */
+int sut_poke_prepare(struct sut_poke_batch *b, bool force_write) __must_check;
+/** How many mappings the batch touches: with one, the commit is one instant for all of it. */
+size_t sut_poke_n_mappings(const struct sut_poke_batch *b);
+enum sut_poke_method sut_poke_method(const struct sut_poke_batch *b);
+/** One line on why the method is SUT_POKE_WRITE, or NULL. */
+const char *sut_poke_why(const struct sut_poke_batch *b);
+/** The shadows and pristine copies that exist now, for the journal and the registry. */
+size_t sut_poke_pristines(const struct sut_poke_batch *b, struct sut_pristine *ret, size_t cap);
+/** Commits: threads are stopped outside the bytes by the caller. Verified again before and read back
+ *  after. On failure every mapping already moved is moved back (else -SUTURE_EDAMAGED). */
+int sut_poke_commit(struct sut_poke_batch *b) __must_check;
+/** Unmaps the shadows of a batch that was not committed. */
+int sut_poke_drop(struct sut_poke_batch *b) __must_check;
+
+#endif
