@@ -162,6 +162,11 @@ struct sut_arch {
 	int (*switch_stub)(uint64_t pc, uint64_t side, uint64_t new_func, uint64_t orig_entry, uint8_t *out);
 	/* Relocation types that the loader itself makes, and what the builder writes. */
 	uint32_t reloc_abs64, reloc_pc32;
+	/* Dynamic relocation types whose filled places tell what the target's dynamic linker decided. */
+	uint32_t dyn_glob_dat, dyn_jump_slot, dyn_irelative, dyn_tpoff, dyn_dtpmod;
+	/** Call frame instructions that hold at a function's first instruction, with data alignment -8 (for stubs). */
+	const uint8_t *entry_cfi;
+	size_t entry_cfi_size;
 
 	/* regs.c */
 	size_t regs_size;

@@ -19,6 +19,7 @@
 #ifndef SUT_MODULE_H
 #define SUT_MODULE_H
 
+#include "module/registry.h"
 #include "process/process.h"
 #include "process/unwind.h"
 
@@ -37,6 +38,8 @@ struct sut_mod_area {
 	uint64_t stubs; /* address of the room for the caller's stubs (in the r-x part) ... */
 	uint8_t *stub_bytes; /* ... and the same in the image, to be filled between plan and load */
 	uint64_t eh_frame_hdr; /* address of the sorted table of FDEs, 0: no unwind data */
+	bool reused; /* lies in memory of a parked module (sut_mod_env.reuse): never unmapped by unload */
+	bool mapped; /* (loader) some part of it is mapped */
 };
 
 /** A symbol of the module with its final address. */
@@ -57,7 +60,7 @@ struct sut_module {
 	bool mapped;
 	uint64_t table; /* address of the caller's table in the target (in a rw area), 0: none */
 	uint8_t *table_bytes; /* the same in the image, to be filled between plan and load */
-	void *priv;
+	struct sut_mod_priv *priv; /* the loader's own (module/priv.h) */
 };
 
 /** Which object a late symbol's index means: filled by the patch room. */
@@ -69,28 +72,60 @@ struct sut_mod_env {
 	void *arg;
 	size_t table_size; /* bytes to reserve for the caller's table in the first area's rw part */
 	size_t stub_size; /* bytes to reserve for the caller's stubs in every area's r-x part */
-	/** Areas that exist already in the target (a parked module of the same digest): reuse instead of mapping. */
-	const struct sut_range *reuse;
+	/**
+	 * Areas that exist already in the target (a parked module of the same digest), in the order of the
+	 * record: used again instead of mapping new ones, if all of them still have the sizes and protections
+	 * that this plan needs; else new memory is planned (see sut_mod_area.reused).
+	 */
+	const struct sut_record_area *reuse;
 	size_t n_reuse;
 };
 
 /** Parses, places, resolves and relocates; only reads the target. Needs no held thread. */
 int sut_module_plan(struct suture_process *p, struct sut_elf *elf, const char *name, const struct sut_mod_env *env,
 		    struct sut_module **ret) __must_check;
-/** Maps and writes a planned module. Needs a held thread. Rolled back on failure. */
+/**
+ * Maps and writes a planned module, and reads it back. Needs a held thread. Rolled back on failure.
+ * -EEXIST: the target mapped something at a planned address meanwhile; free the module and plan again.
+ */
 int sut_module_load(struct sut_module *m) __must_check;
-/** Unmaps a module that no thread can be in. Needs a held thread. */
+/** Unmaps a module that no thread can be in (memory that was reused stays mapped). Needs a held thread. */
 int sut_module_unload(struct sut_module *m) __must_check;
+/** Frees our side only; a loaded module stays in the target. NULL is fine. */
 void sut_module_free(struct sut_module *m);
 /** Address of a defined symbol of the module by index in its symbol table; 0: undefined. */
 uint64_t sut_module_symbol(const struct sut_module *m, uint32_t index);
-/** What the unwinder needs to walk through a module's code (areas in memory of ours). */
+/** Index of a defined global symbol of the module by name; 0: none. */
+uint32_t sut_module_find(const struct sut_module *m, const char *name);
+/** Fills the areas and the caller's table of a registry record from a planned module; no other field. */
+int sut_module_to_record(const struct sut_module *m, struct sut_record *rec) __must_check;
+/**
+ * What the unwinder needs to walk through a module's code: one entry for each area that has unwind data.
+ * @cap: SUT_RECORD_AREAS suffices. The entries are the caller's, see sut_extra_cfi_free().
+ */
 int sut_module_extra_cfi(struct sut_module *m, struct sut_extra_cfi *ret, size_t cap, size_t *ret_n) __must_check;
+/** The same for a module that another invocation loaded: its areas are read from the target. */
+int sut_record_extra_cfi(struct suture_process *p, const struct sut_record *rec, struct sut_extra_cfi *ret, size_t cap,
+			 size_t *ret_n) __must_check;
+void sut_extra_cfi_free(struct sut_extra_cfi *x, size_t n);
+/**
+ * Unmaps the areas of a record that no thread can be in: those of its parts that are mapped as ours are
+ * (anonymous, right protection, our header in front). Anything else at these addresses is left alone,
+ * so this is right at every step of a load that was cut off. Needs a held thread.
+ */
+int sut_record_unload(struct suture_process *p, const struct sut_record *rec) __must_check;
+
+/* names.c: /tmp/perf-PID.map of the target, so that perf names the new functions. Failure is a debug line. */
+void sut_names_add(const struct sut_module *m);
+/** Takes out the lines that lie in the record's areas. */
+void sut_names_remove(struct suture_process *p, const struct sut_record *rec);
 
 /**
  * Resolves a name as the dynamic linker of the target would (executable first, then libraries in order).
  * @wanted_by: the object whose import decides the version, may be NULL. IFUNC symbols give the
- * implementation that the target already uses. -SUTURE_EREFUSED with the reason.
+ * implementation that the target already uses. For STT_TLS *ret is the offset in the object's block.
+ * -SUTURE_ENOTFOUND (no loaded object defines it), -SUTURE_EREFUSED with the reason.
+ * @ret_object and @ret_sym may be NULL.
  */
 int sut_resolve_global(struct suture_process *p, struct sut_object *wanted_by, const char *name, uint64_t *ret,
 		       struct sut_object **ret_object, struct sut_dynsym *ret_sym) __must_check;

@@ -48,6 +48,7 @@ struct sut_registry_header {
 	uint32_t n_records, n_pristines;
 	uint32_t next_order;
 	uint64_t heal_code; /* r-x page of ours */
+	uint64_t heal_code_size; /* bytes of that mapping */
 	uint64_t heal_frame, heal_frame_size; /* room for one signal frame, in this mapping */
 	uint64_t agent_table; /* address of the agent's table of unwind data, 0: no agent */
 };
@@ -73,6 +74,8 @@ void sut_registry_free(struct sut_registry *r);
 int sut_registry_create(struct sut_registry *r) __must_check;
 /** Unmaps an empty registry. Needs a held thread. */
 int sut_registry_destroy(struct sut_registry *r) __must_check;
+/** Writes the header (after a change of next_order or agent_table) to the target. */
+int sut_registry_write_header(struct sut_registry *r) __must_check;
 /** The record of a name, or NULL. */
 struct sut_record *sut_registry_find(struct sut_registry *r, const char *name);
 /** A free record, or NULL when full. */
