@@ -105,6 +105,13 @@ struct sut_reloc_values {
 	uint64_t GOT; /* base of the module's GOT, where the kind wants it */
 };
 
+/** Bytes to look for in a target's own code, before code of ours is there. */
+struct sut_gadget {
+	const uint8_t *code;
+	uint8_t len;
+	uint8_t syscall_off; /* where the system call instruction lies in it */
+};
+
 struct sut_arch {
 	const char *name; /* "x86_64" */
 	uint16_t e_machine;
@@ -214,6 +221,17 @@ struct sut_arch {
 			uint8_t *out, size_t cap, size_t *ret_len, uint64_t *ret_sp);
 	/** The register set number of the FPU state for PTRACE_GETREGSET. */
 	int fpu_regset;
+
+	/* borrow.c: a thread is borrowed before code of ours is in the target */
+	/** Whether the thread runs this architecture's code (x86-64: not 32-bit code of a 64-bit process). */
+	bool (*regs_native)(const struct sut_regs *);
+	void (*regs_set_sp)(struct sut_regs *, uint64_t);
+	/** A system call and then a return through the word at sp. */
+	const struct sut_gadget *syscall_gadgets;
+	size_t n_syscall_gadgets;
+	/** rt_sigreturn of the frame that sut_arch.sigframe() made, entered with its ret_sp. */
+	const struct sut_gadget *sigreturn_gadgets;
+	size_t n_sigreturn_gadgets;
 };
 
 extern const struct sut_arch sut_arch_x86_64;

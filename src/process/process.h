@@ -8,9 +8,9 @@
  *	borrowed one thread is seized and stopped, and makes system calls for us
  *	stopped  every thread is seized and stopped
  *
- * While anything is held the tool blocks SIGTSTP, SIGTTOU, SIGTTIN and SIGPIPE for itself,
- * prints nothing, and answers every event from one loop (event.c): signals are
- * forwarded to their thread, children and new threads let go or taken in.
+ * While anything is held the tool blocks SIGTSTP, SIGTTOU, SIGTTIN, SIGPIPE, SIGINT, SIGTERM, SIGHUP
+ * and SIGQUIT for itself, prints nothing, and answers every event from one loop (event.c): signals
+ * are forwarded to their thread, children and new threads let go or taken in.
  * A target is handed back with all registers, its pending restarts intact; see remote.c for
  * what happens when the tool dies while a thread is borrowed.
  */
@@ -33,17 +33,21 @@ struct sut_object {
 	uint64_t start, end; /* first to last mapping */
 	unsigned dev_major, dev_minor;
 	uint64_t inode;
-	struct sut_elf *elf; /* the file as mapped: /proc/PID/exe, map_files, or root + path with the same inode */
+	struct sut_elf *elf; /* NULL until sut_object_elf(): the file as mapped (/proc/PID/exe, map_files, or root +
+				path with the same inode) */
 	struct sut_symtab *symtab; /* loaded on demand by sut_object_symtab() */
 	struct sut_cfi *cfi; /* opened on demand */
 	bool cfi_failed;
-	uint64_t
-		load_order; /* 0: main; libraries by their place in the target's link map where known, else by address */
+	bool stale; /* another file was mapped over it since the last refresh (seen in a common stop) */
+	uint64_t load_order; /* 0: main; libraries by their place in the link map where known, else by address */
 };
 
+/** A thread that is, or was, held. After sut_process_stop() every entry of the list is stopped. */
 struct sut_thread {
 	pid_t tid;
 	bool seized, stopped, dead;
+	bool let_go; /* not a thread of the target (a forked child): detached at its first stop */
+	bool is_main; /* the thread that the process began with */
 	bool group_stopped; /* was in a group stop (SIGSTOP) before us */
 	int stop_signal; /* signal to deliver on release, 0: none */
 	struct sut_regs regs; /* as stopped; restored on release */
@@ -82,6 +86,10 @@ static inline struct sut_mem *sut_process_mem(struct suture_process *p)
 int sut_process_refresh(struct suture_process *p) __must_check;
 /** The object that holds a runtime address, or NULL. */
 struct sut_object *sut_process_object_at(struct suture_process *p, uint64_t addr);
+/** The ELF file of an object, opened once. -SUTURE_EREFUSED when the mapped file can not be read (replaced on disk). */
+int sut_object_elf(struct suture_process *p, struct sut_object *o, struct sut_elf **ret) __must_check;
+/** Its call frame information, opened once; NULL when it has none. Runtime pc = link-time pc + bias. */
+struct sut_cfi *sut_object_cfi(struct suture_process *p, struct sut_object *o);
 /** Symbols of an object, loaded once. */
 int sut_object_symtab(struct suture_process *p, struct sut_object *o, struct sut_symtab **ret) __must_check;
 /** The directory of the target's root as seen by us: "/proc/PID/root". */
@@ -91,7 +99,10 @@ bool sut_process_alive(struct suture_process *p);
 
 /**
  * Seizes and stops one thread (the best one: running, or in a call without a restart block) and
- * readies it for system calls through sut_process_mem(). -SUTURE_ETIMEOUT when none could be stopped.
+ * readies it for system calls through sut_process_mem(). Nothing is written to the target before the first
+ * call, so borrow and release is the preflight: -SUTURE_EACCESS (a seccomp filter would kill or trap the calls,
+ * or can not be read), -SUTURE_EREFUSED (no place for the frame that heals, shadow stacks),
+ * -SUTURE_ETIMEOUT (no thread could be stopped), -SUTURE_EGONE.
  */
 int sut_process_borrow(struct suture_process *p, unsigned timeout_ms) __must_check;
 /** Tells the process room where our heal code and frame memory lie, once the registry has made them. */
@@ -105,8 +116,11 @@ int sut_process_stop(struct suture_process *p, unsigned timeout_ms) __must_check
 /** Lets everything go: registers restored, EINTR masked, signals forwarded, detached. Safe at any time.
  *  Returns the longest time a thread was held, in ns. */
 uint64_t sut_process_release(struct suture_process *p);
-/** Reads pending events without waiting (forwards signals of borrowed/seized threads). */
+/** Reads pending events without waiting: lets go of threads that stopped too late for the last common stop.
+ *  Every call above does it first. */
 void sut_process_pump(struct suture_process *p);
+/** Sleeps and pumps: the only way to wait while a process is open. */
+void sut_process_sleep(struct suture_process *p, unsigned ms);
 /** Handles the tool's own signals: blocks what must not stop it while it holds a target. Nested. */
 void sut_tool_signals_block(void);
 void sut_tool_signals_unblock(void);
