@@ -112,6 +112,15 @@ struct sut_gadget {
 	uint8_t syscall_off; /* where the system call instruction lies in it */
 };
 
+/** What a linker made of one relocated place (sut_arch.linked_field). */
+struct sut_linked {
+	enum sut_reloc_kind kind; /* what the linked bytes say: a relaxed GOT load is PCREL or ABS, a relaxed TLS access TLS_LE */
+	uint64_t value; /* S: the symbol's address; GOT kinds and IE, GD, LD, DESC: the slot's; LE: offset from the thread
+			   pointer; DTPOFF: the field as it stands */
+	size_t start, end; /* bytes, as offsets in the code, that belong to it; all others must be equal */
+	unsigned skip; /* further relocations of the object that the sequence has swallowed */
+};
+
 struct sut_arch {
 	const char *name; /* "x86_64" */
 	uint16_t e_machine;
@@ -158,6 +167,13 @@ struct sut_arch {
 	 */
 	int (*tls_relax)(const struct sut_reloc_howto *howto, uint8_t *code, size_t len, size_t off, int64_t tpoff,
 			 unsigned *ret_skip);
+	/**
+	 * linked.c: reads back what a linker wrote for the relocation of @howto and @addend at @off, relaxed forms
+	 * included. @obj: the code before, @bin: the same @len bytes in the linked file, at @pc.
+	 * 0, -EILSEQ (not what any linker makes of it), -EOPNOTSUPP (a kind that is not read back).
+	 */
+	int (*linked_field)(const struct sut_reloc_howto *howto, const uint8_t *obj, const uint8_t *bin, size_t len,
+			    size_t off, int64_t addend, uint64_t pc, struct sut_linked *ret);
 	size_t plt_stub_size;
 	/** An indirect jump at @pc through the GOT slot at @slot; keeps every register. */
 	int (*plt_stub)(uint64_t pc, uint64_t slot, uint8_t *out);
