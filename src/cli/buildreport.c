@@ -1,0 +1,169 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * buildreport.c - what the builder reports, for build and diff. The report is shown as far as it got, also when
+ * the builder has refused, because it then says what led there.
+ */
+#include <sys/stat.h>
+
+#include "cli/buildreport.h"
+
+struct sut_build_opts sut_build_options(const struct sut_cli *cli)
+{
+	const struct sut_args *a = &cli->args;
+
+	return (struct sut_build_opts){
+		.target = a->target.v,
+		.debug = a->debug.v,
+		.diff = a->diff.v,
+		.srcdir = a->source,
+		.compile_commands = a->commands,
+		.name = a->name,
+		.output = a->output,
+		.keep = a->keep,
+		.tool_version = SUTURE_VERSION,
+		.jobs = a->jobs,
+		.dry_run = a->dry_run,
+	};
+}
+
+static bool name_fits(const char *name)
+{
+	static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._+-";
+
+	return strlen(name) <= SUTURE_NAME_MAX && name[strspn(name, letters)] == '\0';
+}
+
+int sut_build_check_args(struct sut_cli *cli)
+{
+	const struct sut_args *a = &cli->args;
+
+	if (!a->target.n)
+		return sut_fail(cli->ctx, SUTURE_EUSAGE, "%s: -t TARGET is missing", cli->cmd->name);
+	if (!a->output && !a->dry_run)
+		return sut_fail(cli->ctx, SUTURE_EUSAGE, "%s: -o F.sut is missing", cli->cmd->name);
+	if (a->name && !name_fits(a->name))
+		return sut_fail(cli->ctx, SUTURE_EUSAGE,
+				"%s: --name: '%s' is no name for a patch (letters, digits and ._+-, at most %d)",
+				cli->cmd->name, a->name, SUTURE_NAME_MAX);
+	return 0;
+}
+
+static const char *reason_name(enum sut_include_reason r)
+{
+	static const char *const names[] = {
+		[SUT_WHY_CHANGED] = "changed",
+		[SUT_WHY_NEW] = "new",
+		[SUT_WHY_NEEDED] = "needed",
+		[SUT_WHY_DATA] = "data",
+	};
+
+	return (unsigned)r < SUT_ARRAY_SIZE(names) ? names[r] : "?";
+}
+
+/* Paths up to the last part say little in a table. */
+static const char *base(const char *path)
+{
+	const char *slash = path ? strrchr(path, '/') : NULL;
+
+	return slash ? slash + 1 : path ? path : "";
+}
+
+static void show_items(struct sut_cli *cli, const struct sut_build_report *r)
+{
+	static const struct sut_column cols[] = {
+		{ .name = "object", .squeeze = true },
+		{ .name = "unit", .squeeze = true },
+		{ .name = "function or data" },
+		{ .name = "why" },
+		{ .name = "size" },
+		{ .name = "in words", .wrap = true },
+	};
+	struct sut_table *t = sut_table_create(cli, cols, SUT_ARRAY_SIZE(cols), 2);
+
+	for (size_t i = 0; i < r->item.n; i++) {
+		const struct sut_build_item *it = &r->item.v[i];
+		_cleanup_free_ char *object = sut_safe(base(it->object)), *unit = sut_safe(it->unit ? it->unit : "");
+		_cleanup_free_ char *name = sut_safe(it->name ? it->name : "");
+		_cleanup_free_ char *size = it->old_size ? sut_text_sizes(it->old_size, it->new_size)
+							 : sut_text("%llu", (unsigned long long)it->new_size);
+		_cleanup_free_ char *text = sut_safe(it->text ? it->text : "");
+		const char *cells[] = { object, unit, name, reason_name(it->reason), size, text };
+
+		sut_table_line(t, 0, cells);
+	}
+	sut_table_print(t, true);
+	for (size_t i = 0; i < r->note.n; i++) {
+		_cleanup_free_ char *note = sut_safe(r->note.v[i]);
+
+		printf("  note: %s\n", note);
+	}
+}
+
+static void report_json(struct sut_cli *cli, const struct sut_build_report *r)
+{
+	json_t *items = sut_json_array(cli->doc, "items"), *notes = sut_json_array(cli->doc, "notes");
+
+	for (size_t i = 0; i < r->item.n; i++) {
+		const struct sut_build_item *it = &r->item.v[i];
+		json_t *o = json_object();
+
+		if (!o)
+			sut_oom();
+		sut_json_set(o, "object", sut_json_text(it->object));
+		sut_json_set(o, "unit", sut_json_text(it->unit));
+		sut_json_set(o, "name", sut_json_text(it->name));
+		sut_json_set(o, "kind", json_string(it->is_func ? "function" : "data"));
+		sut_json_set(o, "reason", json_string(reason_name(it->reason)));
+		sut_json_set(o, "text", sut_json_text(it->text));
+		sut_json_set(o, "old_size", json_integer((json_int_t)it->old_size));
+		sut_json_set(o, "new_size", json_integer((json_int_t)it->new_size));
+		sut_json_add(items, o);
+	}
+	for (size_t i = 0; i < r->note.n; i++)
+		sut_json_add(notes, sut_json_text(r->note.v[i]));
+	sut_json_set(cli->doc, "units", json_integer(r->units));
+	sut_json_set(cli->doc, "units_changed", json_integer(r->units_changed));
+	sut_json_set(cli->doc, "functions_compared", json_integer(r->funcs_compared));
+	sut_json_set(cli->doc, "functions_verified", json_integer(r->funcs_verified));
+	sut_json_set(cli->doc, "total_ns", json_integer((json_int_t)r->total_ns));
+	sut_json_set(cli->doc, "compile_ns", json_integer((json_int_t)r->compile_ns));
+	sut_json_set(cli->doc, "output", sut_json_text(cli->args.dry_run ? NULL : cli->args.output));
+}
+
+/* "fix.sut: 3 functions, 12.3 KiB; 2 of 5 units changed, 628 functions compared, 14.2 s" */
+static void show_summary(struct sut_cli *cli, const struct sut_build_report *r)
+{
+	size_t n = 0;
+	struct stat st;
+
+	for (size_t i = 0; i < r->item.n; i++)
+		n += r->item.v[i].is_func;
+	_cleanup_free_ char *funcs = sut_text_count(n, "function"), *units = sut_text_count(r->units, "unit");
+	_cleanup_free_ char *compared = sut_text_count(r->funcs_compared, "function");
+	_cleanup_free_ char *total = sut_text_time(r->total_ns);
+
+	if (cli->args.dry_run)
+		printf("dry run, nothing written: %s", funcs);
+	else if (stat(cli->args.output, &st))
+		printf("%s: %s", cli->args.output, funcs);
+	else {
+		_cleanup_free_ char *size = sut_text_bytes((uint64_t)st.st_size);
+
+		printf("%s: %s, %s", cli->args.output, funcs, size);
+	}
+	printf("; %u of %s changed, %s compared, %s\n", r->units_changed, units, compared, total);
+}
+
+int sut_build_show(struct sut_cli *cli, const struct sut_build_report *r, int err)
+{
+	sut_output_settle(cli);
+	if (cli->doc)
+		report_json(cli, r);
+	else if (cli->args.explain && !cli->args.quiet)
+		show_items(cli, r);
+	if (err)
+		return sut_cli_fail(cli, err, "", cli->doc);
+	if (!cli->doc && !cli->args.quiet)
+		show_summary(cli, r);
+	return 0;
+}
