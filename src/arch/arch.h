@@ -37,6 +37,7 @@ struct sut_insn {
 	uint8_t len;
 	bool pcrel; /* its meaning depends on its address */
 	bool landing_pad; /* endbr64, bti: must stay the first instruction */
+	bool ends; /* control never goes on to the next instruction (jump, return, ud2) */
 	uint8_t pcrel_off; /* where the pc-relative field lies in the bytes ... */
 	uint8_t pcrel_size; /* ... and its size; 0: none, or not a plain field */
 	uint64_t target; /* absolute address a pc-relative field names */
@@ -114,9 +115,11 @@ struct sut_gadget {
 
 /** What a linker made of one relocated place (sut_arch.linked_field). */
 struct sut_linked {
-	enum sut_reloc_kind kind; /* what the linked bytes say: a relaxed GOT load is PCREL or ABS, a relaxed TLS access TLS_LE */
-	uint64_t value; /* S: the symbol's address; GOT kinds and IE, GD, LD, DESC: the slot's; LE: offset from the thread
-			   pointer; DTPOFF: the field as it stands */
+	/* What the linked bytes say: a relaxed GOT load is PCREL or ABS, a relaxed TLS access TLS_LE. */
+	enum sut_reloc_kind kind;
+	/* S, the symbol's address; GOT kinds and IE, GD, LD, DESC: the slot's; LE: the offset from the thread
+	 * pointer; DTPOFF: the field as it stands. */
+	uint64_t value;
 	size_t start, end; /* bytes, as offsets in the code, that belong to it; all others must be equal */
 	unsigned skip; /* further relocations of the object that the sequence has swallowed */
 };
@@ -231,7 +234,10 @@ struct sut_arch {
 	 * brings a thread back to @regs, the restart of an interrupted system call encoded in it
 	 * (pc back on the instruction, original number and arguments).
 	 * @fpu: the NT_X86_XSTATE (or like) bytes. @sigmask: the thread's blocked signals.
-	 * @ret_sp: the stack pointer to run the heal code with. 0 or -ENOSPC.
+	 * @ret_sp: the stack pointer to run the heal code with. 0, -ENOSPC, -EINVAL (@addr or @fpu_size).
+	 *
+	 * While a thread runs the heal code all its signals must be blocked (the frame puts @sigmask back): a
+	 * handler would be run on ret_sp, over whatever lies below the frame.
 	 */
 	int (*sigframe)(const struct sut_regs *regs, const void *fpu, size_t fpu_size, uint64_t sigmask, uint64_t addr,
 			uint8_t *out, size_t cap, size_t *ret_len, uint64_t *ret_sp);
@@ -241,6 +247,7 @@ struct sut_arch {
 	/* borrow.c: a thread is borrowed before code of ours is in the target */
 	/** Whether the thread runs this architecture's code (x86-64: not 32-bit code of a 64-bit process). */
 	bool (*regs_native)(const struct sut_regs *);
+	/** Sets the stack pointer alone (to run the heal code on sigframe's ret_sp). */
 	void (*regs_set_sp)(struct sut_regs *, uint64_t);
 	/** A system call and then a return through the word at sp. */
 	const struct sut_gadget *syscall_gadgets;
