@@ -7,8 +7,8 @@
  * agent is a module (src/agent) whose function sut_agent_find_fde replaces it: it looks into a table
  * of ours, and else goes on in the original. No library of the target is called to register anything.
  *
- * What the caller (the patch room) does, for a process where sut_agent_needed() finds an unwinder
- * and whose registry has no agent (r->h.agent_table == 0):
+ * What the caller (the patch room) does, when sut_agent_wanted() says that exceptions may have to pass through
+ * the patch, sut_agent_needed() finds an unwinder and the registry has no agent (r->h.agent_table == 0):
  *
  *	1. sut_agent_open() -> the ET_REL; sut_module_plan() it with env = { one object: the unwinder's,
  *	   stub_size: room for one original entry }.
@@ -34,6 +34,12 @@
 
 #define SUT_AGENT_NAME "suture-agent"
 
+/**
+ * Whether exceptions may have to pass through a planned module: it has handlers or clean-ups itself, or the
+ * executable or one of the objects it patches uses a C++ runtime or unwinds. (Plain C code in a C program needs
+ * no agent: pthread_cancel and pthread_exit end well at a frame without unwind data.)
+ */
+bool sut_agent_wanted(const struct sut_module *m);
 /**
  * Finds the unwinder of a process: the object that defines _Unwind_Find_FDE for those who throw, and the
  * runtime address of that function. *ret_object NULL: there is none, nothing is thrown here.

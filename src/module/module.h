@@ -39,7 +39,7 @@ struct sut_mod_area {
 	uint8_t *stub_bytes; /* ... and the same in the image, to be filled between plan and load */
 	uint64_t eh_frame_hdr; /* address of the sorted table of FDEs, 0: no unwind data */
 	bool reused; /* lies in memory of a parked module (sut_mod_env.reuse): never unmapped by unload */
-	bool mapped; /* (loader) some part of it is mapped */
+	unsigned parts; /* how many of the three parts are mapped, in their order */
 };
 
 /** A symbol of the module with its final address. */

@@ -62,6 +62,7 @@ struct sut_pristine_record {
 struct sut_registry {
 	struct suture_process *p;
 	uint64_t addr; /* 0: the target has none */
+	uint64_t stale, stale_size; /* one that a dead tool began and never finished; 0: none */
 	struct sut_registry_header h;
 	struct sut_record rec[SUT_REGISTRY_RECORDS];
 	struct sut_pristine_record pristine[SUT_REGISTRY_PRISTINES];
