@@ -100,7 +100,7 @@ bool sut_x86_regs_mask_eintr(struct sut_regs *r);
 bool sut_x86_regs_restart_block(const struct sut_regs *r);
 
 /* borrow.c */
-#define SUT_X86_N_SYSCALL_GADGETS   1
+#define SUT_X86_N_SYSCALL_GADGETS   2
 #define SUT_X86_N_SIGRETURN_GADGETS 2
 extern const struct sut_gadget sut_x86_syscall_gadgets[SUT_X86_N_SYSCALL_GADGETS];
 extern const struct sut_gadget sut_x86_sigreturn_gadgets[SUT_X86_N_SIGRETURN_GADGETS];
