@@ -178,7 +178,7 @@ int sut_cli_fail(struct sut_cli *cli, int err, const char *who, json_t *obj);
 void sut_note(struct sut_cli *cli, const char *fmt, ...) sut_printf(2, 3);
 /** Ends the invocation: prints the document, closes stdout. Returns the exit status, @status or worse. */
 int sut_output_finish(struct sut_cli *cli, int status);
-/** The worse of two exit statuses: 8, 70, 5, 1, 4, 6, 7, 3, 0 in this order (2 never meets another). */
+/** The worse of two exit statuses: 8, 70, 5, 1, 4, 6, 7, 3, 0 in this order (2, were it to come, after 1). */
 int sut_worse_status(int a, int b);
 noreturn void sut_oom(void);
 

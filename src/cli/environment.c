@@ -298,7 +298,7 @@ static void look_dontunmap(struct suture_ctx *ctx, struct sut_env_finding *f)
 	void *p = map_own_text(page), *q = MAP_FAILED;
 
 	if (p != MAP_FAILED)
-		q = mremap(p, page, page, MREMAP_MAYMOVE | MREMAP_DONTUNMAP);
+		q = (void *)syscall(SYS_mremap, p, page, page, MREMAP_MAYMOVE | MREMAP_DONTUNMAP, NULL);
 	set_by_call(f, q == MAP_FAILED ? -1 : 0);
 	if (p != MAP_FAILED)
 		munmap(p, page);

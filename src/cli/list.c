@@ -90,7 +90,9 @@ static int run_list(struct sut_cli *cli)
 	if (err)
 		status = sut_cli_fail(cli, err, "", cli->doc);
 	sut_vec_free(&pids);
-	if (unreadable)
+	if (cli->doc)
+		sut_json_set(cli->doc, "unreadable", json_integer(unreadable));
+	else if (unreadable)
 		sut_note(cli, "%u processes could not be looked at (no permission)", unreadable);
 	if (!cli->doc && !sut_table_lines(t) && !status)
 		sut_note(cli, "no process is patched");

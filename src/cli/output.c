@@ -234,7 +234,7 @@ int sut_cli_fail(struct sut_cli *cli, int err, const char *who, json_t *obj)
 
 int sut_worse_status(int a, int b)
 {
-	static const int order[] = { 8, 70, 5, 1, 4, 6, 7, 3, 0 };
+	static const int order[] = { 8, 70, 5, 1, 2, 4, 6, 7, 3, 0 };
 
 	for (size_t i = 0; i < SUT_ARRAY_SIZE(order); i++)
 		if (a == order[i] || b == order[i])

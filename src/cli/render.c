@@ -45,6 +45,8 @@ struct sut_table *sut_table_create(struct sut_cli *cli, const struct sut_column 
 	t->indent = indent;
 	t->colors = sut_output_colors(&cli->args, stdout);
 	scols_table_enable_colors(t->tb, t->colors);
+	/* Cells come through sut_safe() already. */
+	scols_table_enable_noencoding(t->tb, 1);
 	scols_table_set_column_separator(t->tb, indent ? "  " : " ");
 	scols_table_set_termforce(t->tb, width ? SCOLS_TERMFORCE_ALWAYS : SCOLS_TERMFORCE_NEVER);
 	if (width)

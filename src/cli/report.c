@@ -73,7 +73,7 @@ void sut_report_functions(struct sut_cli *cli, const struct suture_report *r)
 		{ .name = "function", .squeeze = true },
 		{ .name = "size" },
 		{ .name = "site" },
-		{ .name = "threads" },
+		{ .name = "threads", .wrap = true },
 	};
 	struct sut_table *t = sut_table_create(cli, cols, SUT_ARRAY_SIZE(cols), 2);
 

@@ -1,0 +1,196 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""Exit statuses and messages: every failure code of the library, several processes, usage errors."""
+import mmap
+import os
+import subprocess
+import sys
+import unittest
+
+import cli_test
+from cli_test import suture
+
+# enum suture_code, in order, and the exit status of suture(1)
+CODES = [('failed', 1), ('busy', 1), ('timeout', 1), ('gone', 1), ('compile', 1), ('usage', 2), ('nothing', 3),
+         ('refused', 4), ('incomplete', 5), ('access', 6), ('not-found', 7), ('damaged', 8), ('bug', 70)]
+PIDS = {name: str(5001 + i) for i, (name, _) in enumerate(CODES)}
+USAGE = [
+    ((), 'Usage: suture COMMAND'),
+    (('aply',), "did you mean 'apply'? (see suture --help)"),
+    (('frobnicate',), "there is no command 'frobnicate' (see suture --help)"),
+    (('--json',), '--json stands where a command should be'),
+    (('help', 'x'), "there is no command 'x'"),
+    (('completion', 'csh'), "'csh' is not bash, zsh or fish"),
+    (('completion',), 'SHELL is missing'),
+    (('apply',), 'F.sut is missing'),
+    (('apply', 'f.sut'), 'which process? -p PID, -n GLOB or --all'),
+    (('apply', '-p', '1', 'a', 'b'), "'b' is one argument too many"),
+    (('revert', '-p', '1'), 'NAME is missing'),
+    (('status',), 'which process?'),
+    (('status', '-p', '0'), "'0' is not a process id"),
+    (('status', '-p', '12x'), "'12x' is not a process id"),
+    (('status', '-p', '-1'), "'-1' is not a process id"),
+    (('status', '-p', '99999999999999999999'), 'is not a process id'),
+    (('apply', '-p', '1', 'f', '--timeout', '-3'), "'-3' is not a time in seconds"),
+    (('apply', '-p', '1', 'f', '--timeout', '1e3'), "'1e3' is not a time in seconds"),
+    (('apply', '-p', '1', 'f', '--timeout', '.'), "'.' is not a time in seconds"),
+    (('apply', '-p', '1', 'f', '--timeout='), "'' is not a time in seconds"),
+    (('list', '--color', 'blue'), "'blue' is not auto, always or never"),
+    (('list', '--json=yes'), 'option --json takes no value'),
+    (('list', 'x'), "'x' is one argument too many"),
+    (('build', '-j', '0'), "'0' is not a number from 1 to 65536"),
+    (('build',), '-t TARGET is missing'),
+    (('build', '-t', 't'), '-o F.sut is missing'),
+    (('build', '-t', 't', '-o', 'o'), '-s SRCDIR is missing'),
+    (('build', '-t', 't', '-o', 'o', '-s', 's'), '-d FIX.diff is missing'),
+    (('build', '-t', 't', '-o', 'o', '-s', 's', '-d', 'd', '--name', 'a/b'), "'a/b' is no name for a patch"),
+    (('build', '-t', 't', '-o', 'o', '-s', 's', '-d', 'd', '--name', 'x' * 64), 'is no name for a patch'),
+    (('diff', 'a.o', '-t', 't', '-o', 'o'), 'PATCHED.o is missing'),
+]
+
+
+class Usage(unittest.TestCase):
+    def test_usage_errors(self):
+        for args, text in USAGE:
+            r = suture(*args)
+            self.assertEqual((r.code, r.out), (2, ''), (args, r))
+            self.assertIn(text, r.err, args)
+            if args:
+                self.assertEqual(r.err.count('\n'), 1, (args, r))
+                self.assertIn('--help)', r.err, args)
+
+    def test_help_and_version_go_to_stdout(self):
+        for args in (('--help',), ('-h',), ('help',), ('help', 'apply'), ('apply', '-h'), ('--version',), ('-V',),
+                     ('version',), ('list', '-V')):
+            r = suture(*args)
+            self.assertEqual((r.code, r.err), (0, ''), args)
+            self.assertTrue(r.out, args)
+
+    def test_options_may_follow_operands_and_two_dashes_end_them(self):
+        self.assertEqual(suture('apply', 'f.sut', '-p', '4711').code, 0)
+        self.assertEqual(suture('revert', '-p', '4711', '--', '--all').code, 7)
+
+
+class Codes(unittest.TestCase):
+    def test_every_code(self):
+        for command, operand in (('check', ['f.sut']), ('apply', ['f.sut']), ('revert', ['fix-1']), ('status', []),
+                                 ('tree', []), ('recover', [])):
+            for name, status in CODES:
+                r = suture(command, '-p', PIDS[name], *operand)
+                self.assertEqual((r.code, r.out), (status, ''), (command, name, r))
+                self.assertIn('suture: process %s plays failure' % PIDS[name], r.err)
+                self.assertIn('\nhint: do not ask it\n', r.err)
+
+    def test_worst_of_several(self):
+        order = ['damaged', 'bug', 'incomplete', 'failed', 'usage', 'refused', 'access', 'not-found', 'nothing']
+        status = dict(CODES)
+        for i, worst in enumerate(order):
+            pids = [PIDS[n] for n in order[i:]] + ['4711']
+            for these in (pids, pids[::-1]):
+                args = [x for p in these for x in ('-p', p)]
+                self.assertEqual(suture('apply', 'f.sut', *args).code, status[worst], worst)
+
+    def test_each_process_has_its_line(self):
+        r = suture('apply', 'f.sut', '-p', '4711', '-p', PIDS['refused'], '-p', '4713', '-p', '4711')
+        self.assertEqual([line.split(': ')[1] for line in r.out.splitlines()], ['nginx[4711]', 'nginx[4713]'])
+        self.assertIn('suture: nginx[%s]: process' % PIDS['refused'], r.err)
+
+    def test_no_such_process(self):
+        r = suture('apply', 'f.sut', '-p', '9999')
+        self.assertEqual((r.code, r.err), (7, 'suture: there is no process 9999\n'))
+
+    def test_no_such_name(self):
+        r = suture('status', '-n', 'no-such-command-*')
+        self.assertEqual(r.code, 7)
+        self.assertIn("no process has a command name like 'no-such-command-*'", r.err)
+
+    def test_damaged_file(self):
+        r = suture('apply', '-p', '4711', 'damaged.sut')
+        self.assertEqual((r.code, r.out), (4, ''))
+        self.assertIn('hint: build it again', r.err)
+
+    def test_build(self):
+        args = ['build', '-t', 't', '-s', 's', '-d', 'd', '-o']
+        self.assertEqual(suture(*args, 'x.sut').code, 0)
+        self.assertEqual(suture(*args, 'nothing.sut').code, 3)
+        r = suture(*args, 'refused.sut', '--explain')
+        self.assertEqual(r.code, 4)
+        self.assertIn('ngx_http_parse_uri', r.out, 'explained as far as it got')
+        self.assertIn('note: tests/unit/type.tcl', r.out)
+
+    def test_timeout_reaches_the_library(self):
+        for given, ms in (('2', 2000), ('0.25', 250), ('.5', None), ('0', 1)):
+            r = suture('apply', '-p', '4711', 'f.sut', '-v', '--timeout', given)
+            if ms is None:
+                self.assertEqual(r.code, 2)
+            else:
+                self.assertIn('timeout %d ms' % ms, r.err)
+        self.assertIn('timeout 0 ms', suture('apply', '-p', '4711', 'f.sut', '-v').err)
+
+    def test_dry_run_reaches_the_library(self):
+        r = suture('apply', '-p', '4711', 'f.sut', '-v', '--dry-run')
+        self.assertIn('dry run 1', r.err)
+        self.assertIn('nothing was changed', r.out)
+
+
+class Registries(unittest.TestCase):
+    """list and --all find processes by the name of a mapping; this very process makes one."""
+
+    def setUp(self):
+        fd = os.memfd_create('suture', 0)
+        os.ftruncate(fd, 4096)
+        self.map = mmap.mmap(fd, 4096, flags=mmap.MAP_PRIVATE)
+        os.close(fd)
+        self.addCleanup(self.map.close)
+
+    def test_list(self):
+        lines = [line for line in suture('list').out.splitlines() if line.split()[0] == str(os.getpid())]
+        self.assertEqual(len(lines), 1, 'the parked patch is not listed')
+        self.assertEqual(lines[0].split()[1:7], ['nginx', 'fix-1', '2', 'enabled', '-', '2'])
+
+    def test_all_patched(self):
+        for command in ('status', 'tree', 'recover'):
+            r = suture(command, '--all')
+            self.assertEqual(r.code, 0, r)
+            self.assertIn('nginx[%d]' % os.getpid(), r.out)
+
+    def test_revert_all(self):
+        r = suture('revert', '--all', 'fix-1')
+        self.assertEqual(r.code, 0, r)
+        self.assertIn('fix-1: nginx[%d]: ' % os.getpid(), r.out)
+        r = suture('revert', '--all', 'fix-0')
+        self.assertEqual(r.code, 3, 'a parked patch is not held any more')
+        self.assertIn('no running process holds a patch of that name', r.err)
+
+    def test_gone_leader(self):
+        """A process whose first thread has ended shows its maps through the others."""
+        code = '''
+import ctypes, mmap, os, threading, time
+fd = os.memfd_create('suture', 0); os.ftruncate(fd, 4096)
+m = mmap.mmap(fd, 4096, flags=mmap.MAP_PRIVATE); os.close(fd)
+t = threading.Thread(target=lambda: (print(os.getpid(), flush=True), time.sleep(60)))
+t.start()
+ctypes.CDLL(None).syscall(60, 0)
+'''
+        p = subprocess.Popen([sys.executable, '-c', code], stdout=subprocess.PIPE, text=True)
+        self.addCleanup(p.stdout.close)
+        self.addCleanup(p.wait)
+        self.addCleanup(p.kill)
+        pid = p.stdout.readline().strip()
+        while True:
+            with open('/proc/%s/maps' % pid) as f:
+                if not f.read():
+                    break
+        self.assertIn('nginx[%s]' % pid, suture('status', '--all').out)
+
+
+class Empty(unittest.TestCase):
+    def test_none(self):
+        r = suture('list')
+        self.assertEqual(r.code, 0)
+        if not r.out:
+            self.assertTrue(r.err.endswith('note: no process is patched\n'), r)
+            self.assertEqual(suture('status', '--all').code, 3)
+
+
+cli_test.main()
