@@ -4,7 +4,8 @@
  *
  * libdw finds the FDE and interprets its instructions (dwarf_cfi_addrframe); the rules are
  * evaluated by the unwinder in src/process, because a guess (libdwfl's frame pointer
- * fall-back) is not a proof. Rows are cached by address.
+ * fall-back) is not a proof. Rows are cached by address. CFI is untrusted: what libdw is
+ * given has been looked through before (cficheck.c), and a row that is not wholly understood is no row.
  */
 #ifndef SUT_CFI_H
 #define SUT_CFI_H
@@ -14,6 +15,7 @@
 #include "elf/elf.h"
 
 #define SUT_CFI_REGS 17 /* DWARF registers tracked: x86-64 0..16 */
+#define SUT_CFI_OPS  256 /* longest expression handed out, in operations */
 
 enum sut_cfi_rule {
 	SUT_CFI_SAME,
@@ -25,11 +27,15 @@ enum sut_cfi_rule {
 	SUT_CFI_VAL_EXPR, /* is the value of the expression */
 };
 
-/** The rules in force at one pc. */
+/**
+ * The rules in force at one pc. Expressions of registers (EXPR, VAL_EXPR) begin with DW_OP_call_frame_cfa,
+ * which stands for the CFA that DWARF puts on the stack first, so the evaluator starts with an empty stack;
+ * none ends with DW_OP_stack_value. The result is the value on top.
+ */
 struct sut_cfi_row {
 	uint64_t start, end; /* link-time range the row holds for */
 	bool signal_frame;
-	bool ra_undefined; /* the outermost frame */
+	bool ra_undefined; /* the outermost frame: the rule of the return address is UNDEFINED, and said so */
 	unsigned ra_reg;
 	enum { SUT_CFA_REG, SUT_CFA_EXPR } cfa_kind;
 	unsigned cfa_reg;
@@ -45,10 +51,16 @@ struct sut_cfi_row {
 };
 
 struct sut_cfi;
-/** CFI of a file: .eh_frame (by .eh_frame_hdr or section) and, when @debug is not NULL, .debug_frame. */
+/**
+ * Opens the CFI of a file, which must outlive it: .eh_frame (found by its section, or by PT_GNU_EH_FRAME where there
+ * are no section headers), else .debug_frame. -SUTURE_ENOTFOUND: it has none; -SUTURE_EREFUSED: damaged.
+ */
 int sut_cfi_open(struct sut_elf *e, struct sut_cfi **ret) __must_check;
+/** Adds the .debug_frame of a debug file that belongs to the same object (and outlives @c); consulted
+ *  for what the rest does not cover. -SUTURE_ENOTFOUND, -SUTURE_EREFUSED as above; @c stays as it was. */
+int sut_cfi_add_debug(struct sut_cfi *c, struct sut_elf *debug) __must_check;
 void sut_cfi_close(struct sut_cfi *c);
-/** The row for a link-time @pc. False: no CFI covers it. The row lives as long as @c. */
+/** The row for a link-time @pc. False: no CFI covers it, or it can not be understood. The row lives as long as @c. */
 bool sut_cfi_row(struct sut_cfi *c, uint64_t pc, const struct sut_cfi_row **ret);
 
 #endif
