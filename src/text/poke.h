@@ -63,12 +63,20 @@ size_t sut_poke_n_mappings(const struct sut_poke_batch *b);
 enum sut_poke_method sut_poke_method(const struct sut_poke_batch *b);
 /** One line on why the method is SUT_POKE_WRITE, or NULL. */
 const char *sut_poke_why(const struct sut_poke_batch *b);
-/** The shadows and pristine copies that exist now, for the journal and the registry. */
+/**
+ * The pristine duplicates that exist now in the mappings of the batch: those the caller named and that are good, and
+ * those made by prepare. They replace all that the caller named for these mappings.
+ */
 size_t sut_poke_pristines(const struct sut_poke_batch *b, struct sut_pristine *ret, size_t cap);
+/**
+ * Unmaps a pristine duplicate whose text has no private page left (nothing of it is changed any more).
+ * Needs a held thread. *ret_dropped says whether it is gone (also when it was not there, or not one).
+ */
+int sut_poke_tidy(struct sut_mem *mem, const struct sut_pristine *p, bool *ret_dropped) __must_check;
 /** Commits: threads are stopped outside the bytes by the caller. Verified again before and read back
  *  after. On failure every mapping already moved is moved back (else -SUTURE_EDAMAGED). */
 int sut_poke_commit(struct sut_poke_batch *b) __must_check;
-/** Unmaps the shadows of a batch that was not committed. */
+/** Unmaps what prepare made in the target, of a batch that was not committed. Needs a held thread. */
 int sut_poke_drop(struct sut_poke_batch *b) __must_check;
 
 #endif
