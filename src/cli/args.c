@@ -193,11 +193,14 @@ static int set_value(struct sut_cli *cli, const struct sut_option *o, const char
 /* A command that works on processes wants to be told on which. */
 static int check_processes(struct sut_cli *cli)
 {
-	const struct sut_args *a = &cli->args;
+	struct sut_args *a = &cli->args;
 	const struct sut_option *o;
 
+	if (a->pid.n || a->comm.n || a->all)
+		return 0;
+	a->all = cli->cmd->all_by_default;
 	for (size_t i = 0; (o = sut_command_option(cli->cmd, i)); i++)
-		if (o->kind == SUT_OPT_PID && !a->pid.n && !a->comm.n && !a->all)
+		if (o->kind == SUT_OPT_PID && !a->all)
 			return sut_fail(cli->ctx, SUTURE_EUSAGE, "%s: which process? -p PID, -n GLOB or --all",
 					cli->cmd->name);
 	return 0;

@@ -100,6 +100,7 @@ struct sut_command {
 	const char *operands; /* as in the usage line, "" for none */
 	const char *summary; /* one line, no full stop */
 	const struct sut_option *options; /* its own; the common ones come on top */
+	bool all_by_default; /* works on all processes that its --all would mean when none is named */
 	bool plain; /* has only --help: no result that --json could show */
 	unsigned min_operands, max_operands;
 	enum sut_complete complete; /* of the operands */
@@ -139,12 +140,16 @@ void sut_help_all(FILE *out);
 
 #define SUT_ARG(field) offsetof(struct sut_args, field)
 /* The processes that a command works on. */
-#define SUT_OPTIONS_PROCESSES(all_help)                                                                                \
+#define SUT_OPTIONS_PID_AND_NAME                                                                                       \
 	{ 'p', "pid", "PID", "the process; can be given several times", SUT_OPT_PID, SUT_ARG(pid), SUT_COMPLETE_PID }, \
-		{ 'n',          "name",        "GLOB",           "every process whose command name matches",           \
-		  SUT_OPT_LIST, SUT_ARG(comm), SUT_COMPLETE_COMM },                                                    \
 	{                                                                                                              \
-		0, "all", NULL, all_help, SUT_OPT_FLAG, SUT_ARG(all), SUT_COMPLETE_NONE                                \
+		'n', "name", "GLOB", "every process whose command name matches", SUT_OPT_LIST, SUT_ARG(comm),          \
+			SUT_COMPLETE_COMM                                                                              \
+	}
+#define SUT_OPTIONS_PROCESSES(all_help)                                                 \
+	SUT_OPTIONS_PID_AND_NAME,                                                       \
+	{                                                                               \
+		0, "all", NULL, all_help, SUT_OPT_FLAG, SUT_ARG(all), SUT_COMPLETE_NONE \
 	}
 #define SUT_OPTION_TIMEOUT                                                                          \
 	{                                                                                           \
@@ -233,6 +238,7 @@ struct sut_selection {
 	/** Whether a candidate is meant; NULL: each is. */
 	bool (*match)(struct sut_cli *cli, struct suture_process *p, void *arg);
 	const char *none; /* what to say when there is none */
+	bool none_is_fine; /* and it is no failure */
 };
 typedef int (*sut_process_fn)(struct sut_cli *cli, struct suture_process *p, const char *who, json_t *obj, void *arg);
 /**
@@ -244,8 +250,6 @@ int sut_each_process(struct sut_cli *cli, const struct sut_selection *sel, sut_p
 bool sut_many_processes(const struct sut_cli *cli);
 /** @who where it must be said, else "". */
 const char *sut_who(const struct sut_cli *cli, const char *who);
-/** All processes of /proc that have a registry. @ret_unreadable: how many could not be asked. */
-int sut_patched_pids(struct sut_cli *cli, struct sut_pids *ret, unsigned *ret_unreadable) __must_check;
 
 /* patchfile.c: the tables of a patch file, for inspect and for --all */
 struct sut_patchfile {

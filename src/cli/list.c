@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* list.c - suture list: every patched process of the machine and its patches, from their registries. */
+/* list.c - suture list: patched processes, all of the machine or some, and their patches. */
 #include "cli/cli.h"
 
 static void add_lines(struct sut_table *t, struct suture_process *p, const struct suture_status *s)
@@ -20,55 +20,28 @@ static void add_lines(struct sut_table *t, struct suture_process *p, const struc
 	}
 }
 
-static void add_json(struct sut_cli *cli, struct suture_process *p, const struct suture_status *s)
+static void add_json(json_t *obj, const struct suture_status *s)
 {
-	json_t *o = NULL, *patches = NULL;
+	json_t *patches = sut_json_array(obj, "patches");
 
-	for (size_t i = 0; i < s->n_patches; i++) {
-		if (s->patches[i].state == SUTURE_STATE_PARKED)
-			continue;
-		if (!o) {
-			o = json_object();
-			if (!o)
-				sut_oom();
-			sut_json_set(o, "pid", json_integer(suture_process_pid(p)));
-			sut_json_set(o, "command", sut_json_text(suture_process_comm(p)));
-			patches = sut_json_array(o, "patches");
-		}
-		sut_status_json(patches, &s->patches[i]);
-	}
-	if (o)
-		sut_json_add(json_object_get(cli->doc, "processes"), o);
+	for (size_t i = 0; i < s->n_patches; i++)
+		if (s->patches[i].state != SUTURE_STATE_PARKED)
+			sut_status_json(patches, &s->patches[i]);
 }
 
-/* One process; one that is gone by now, or is not ours, is left out and counted. */
-static int list_one(struct sut_cli *cli, struct sut_table *t, pid_t pid, unsigned *unreadable)
+static int list_one(struct sut_cli *cli, struct suture_process *p, const char *who, json_t *obj, void *arg)
 {
-	struct suture_process *p = NULL;
 	struct suture_status *s;
-	int err = suture_process_attach(cli->ctx, pid, NULL, &p), status;
+	int err = suture_process_status(p, &s);
 
-	if (!err)
-		err = suture_process_status(p, &s);
-	status = suture_exit_status(err);
-	if (err == -SUTURE_EGONE || status == 7) {
-		status = 0;
-	} else if (status == 6) {
-		++*unreadable;
-		status = 0;
-	} else if (err) {
-		_cleanup_free_ char *who = sut_text("process %d", pid);
-
-		sut_cli_fail(cli, err, who, cli->doc);
-	} else {
-		if (cli->doc)
-			add_json(cli, p, s);
-		else
-			add_lines(t, p, s);
-		suture_status_free(s);
-	}
-	suture_process_detach(p);
-	return status;
+	if (err)
+		return sut_cli_fail(cli, err, sut_who(cli, who), obj);
+	if (obj)
+		add_json(obj, s);
+	else
+		add_lines(arg, p, s);
+	suture_status_free(s);
+	return 0;
 }
 
 static int run_list(struct sut_cli *cli)
@@ -78,32 +51,29 @@ static int run_list(struct sut_cli *cli)
 		{ .name = "ORDER", .right = true }, { .name = "STATE" },   { .name = "TRANSITION" },
 		{ .name = "FUNCS", .right = true }, { .name = "SINCE" },
 	};
+	static const struct sut_selection sel = {
+		.patched = true,
+		.none = "no process is patched",
+		.none_is_fine = true,
+	};
 	struct sut_table *t = sut_table_create(cli, cols, SUT_ARRAY_SIZE(cols), 0);
-	struct sut_pids pids = { 0 };
-	unsigned unreadable = 0;
-	int status = 0, err = sut_patched_pids(cli, &pids, &unreadable);
+	int status = sut_each_process(cli, &sel, list_one, t);
 
-	if (cli->doc)
-		sut_json_array(cli->doc, "processes");
-	for (size_t i = 0; !err && i < pids.n; i++)
-		status = sut_worse_status(list_one(cli, t, pids.v[i], &unreadable), status);
-	if (err)
-		status = sut_cli_fail(cli, err, "", cli->doc);
-	sut_vec_free(&pids);
-	if (cli->doc)
-		sut_json_set(cli->doc, "unreadable", json_integer(unreadable));
-	else if (unreadable)
-		sut_note(cli, "%u processes could not be looked at (no permission)", unreadable);
-	if (!cli->doc && !sut_table_lines(t) && !status)
-		sut_note(cli, "no process is patched");
 	sut_output_settle(cli);
 	sut_table_print(t, !cli->args.quiet && !cli->doc);
 	return status;
 }
 
+static const struct sut_option options[] = {
+	SUT_OPTIONS_PID_AND_NAME,
+	{ 0 },
+};
+
 const struct sut_command sut_cmd_list = {
 	.name = "list",
 	.operands = "",
 	.summary = "show all patched processes and their patches",
+	.options = options,
+	.all_by_default = true,
 	.run = run_list,
 };

@@ -108,7 +108,7 @@ static int shows_registry(pid_t pid)
 	return found;
 }
 
-int sut_patched_pids(struct sut_cli *cli, struct sut_pids *ret, unsigned *ret_unreadable)
+static int patched_pids(struct sut_cli *cli, struct sut_pids *ret, unsigned *ret_unreadable)
 {
 	struct sut_pids all = { 0 };
 	int err = list_pids(cli, &all);
@@ -176,7 +176,7 @@ static int choose_by_name(struct sut_cli *cli, struct choice *c)
 static int choose_all(struct sut_cli *cli, bool patched_only, struct choice *c)
 {
 	struct sut_pids pids = { 0 };
-	int err = patched_only ? sut_patched_pids(cli, &pids, &c->unreadable) : list_pids(cli, &pids);
+	int err = patched_only ? patched_pids(cli, &pids, &c->unreadable) : list_pids(cli, &pids);
 
 	for (size_t i = 0; !err && i < pids.n; i++)
 		if (pids.v[i] != getpid() && !is_kernel_thread(pids.v[i]))
@@ -302,9 +302,14 @@ int sut_each_process(struct sut_cli *cli, const struct sut_selection *sel, sut_p
 	for (size_t i = 0; !err && i < choice.v.n; i++)
 		do_process(cli, &choice, &choice.v.v[i], &each);
 	sut_vec_free(&choice.v);
-	if (choice.unreadable)
-		sut_note(cli, "%u processes could not be looked at (no permission)", choice.unreadable);
-	if (!err && !each.done)
+	if (cli->doc)
+		sut_json_set(cli->doc, "unreadable", json_integer(choice.unreadable));
+	else if (choice.unreadable)
+		sut_note(cli, "%u process%s could not be looked at (no permission)", choice.unreadable,
+			 choice.unreadable == 1 ? "" : "es");
+	if (!err && !each.done && sel->none_is_fine && !cli->doc)
+		sut_note(cli, "%s", sel->none);
+	else if (!err && !each.done && !sel->none_is_fine)
 		err = sut_fail(cli->ctx, SUTURE_ENOTHING, "%s", sel->none);
 	return err ? sut_cli_fail(cli, err, "", cli->doc) : each.worst;
 }

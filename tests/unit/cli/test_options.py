@@ -35,7 +35,7 @@ class Man(unittest.TestCase):
         self.assertEqual(built, {'suture'} | {'suture-' + c for c in commands()})
 
     def test_common_options(self):
-        common = [(l, n, v) for l, n, v, _ in options('list')]
+        common = [(l, n, v) for l, n, v, _ in options('doctor')]
         self.assertEqual({n for _, n, _ in common}, COMMON)
         self.assertEqual(man_options(man('suture')), common)
 

@@ -148,6 +148,12 @@ class Registries(unittest.TestCase):
         self.assertEqual(len(lines), 1, 'the parked patch is not listed')
         self.assertEqual(lines[0].split()[1:7], ['nginx', 'fix-1', '2', 'enabled', '-', '2'])
 
+    def test_list_some(self):
+        self.assertEqual(len(suture('list', '-p', '4713').out.splitlines()), 3)
+        r = suture('list', '-p', '4714')
+        self.assertEqual((r.code, r.out), (0, ''), 'it holds no patches')
+        self.assertEqual(suture('list', '-p', '9999').code, 7)
+
     def test_all_patched(self):
         for command in ('status', 'tree', 'recover'):
             r = suture(command, '--all')

@@ -29,7 +29,7 @@ def with_common(schema):
 
 
 SCHEMAS = {f[:-5]: load(f[:-5]) for f in os.listdir(DIR) if f.endswith('.json')}
-OPERANDS = {'check': ['f.sut'], 'apply': ['f.sut'], 'revert': ['fix-1'], 'status': [], 'tree': [], 'recover': []}
+OPERANDS = {'list': [], 'check': ['f.sut'], 'apply': ['f.sut'], 'revert': ['fix-1'], 'status': [], 'tree': [], 'recover': []}
 
 
 def once(pairs):
