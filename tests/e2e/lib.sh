@@ -182,10 +182,19 @@ ask() {
 alive() { # pid: runs, and is no zombie
 	case $(sed 's/.*) \(.\).*/\1/' "/proc/$1/stat" 2>/dev/null) in '' | Z | X) return 1 ;; esac
 }
-# The first child of a process, as we number it; waits for it.
+# The children of a process, as we number them, and the first of them (waited for).
+children_of() { # pid
+	for stat in /proc/[0-9]*/stat; do
+		{ read -r kid rest <"$stat"; } 2>/dev/null || continue
+		rest=${rest##*) }
+		rest=${rest#* }
+		[ "${rest%% *}" != "$1" ] || echo "$kid"
+	done
+}
 child_of() { # pid
 	for _ in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
-		read -r kid _ <"/proc/$1/task/$1/children" 2>/dev/null && [ -n "$kid" ] && echo "$kid" && return
+		kid=$(children_of "$1" | head -n 1)
+		[ -n "$kid" ] && echo "$kid" && return
 		sleep 0.1
 	done
 	return 1

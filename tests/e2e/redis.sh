@@ -43,13 +43,11 @@ s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
 		sleep 0.1
 	done
 	cli DEBUG SET-SKIP-CHECKSUM-VALIDATION 1 >/dev/null
-	keys=0
 }
 cli() { redis-cli -p "$port" "$@"; }
 # The crafted payload, every time under a new name: what is accepted must never be touched again.
 restore() {
-	keys=$((keys + 1))
-	"$root/demo/payload" | cli -x RESTORE "payload$keys" 0 2>&1
+	"$root/demo/payload" | cli -x RESTORE "payload$(date +%s%N)" 0 2>&1
 }
 redis_load() {
 	"$redis/client" "$port" "${1:-20}" >"$T/client.out" 2>"$T/client.err" &
