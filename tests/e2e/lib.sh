@@ -36,7 +36,7 @@ cleanup() {
 	[ -z "$finished" ] || [ $n_failed = 0 ] || exit 1
 }
 trap cleanup EXIT
-trap 'exit 130' INT TERM
+trap 'exit 130' INT TERM PIPE
 
 # --- saying what was seen -------------------------------------------------------------------------------------
 
