@@ -47,11 +47,12 @@ struct sut_busy {
 
 /** Threads, as the machine sees them. */
 struct sut_threads_ops {
-	/** Stops all and proves each against the ranges. 0: all clear and still stopped; -SUTURE_EBUSY: @busy
-	 *  tells one of them and how many, all let go; else an error, all let go. */
+	/** Stops all and proves each against the ranges. 0: all clear; -SUTURE_EBUSY: @busy tells one of
+	 *  them, @n_busy how many were seen, and another attempt may find all clear; else an error. */
 	int (*stop_clear)(void *arg, const struct sut_code_range *ranges, size_t n, struct sut_busy *busy,
 			  unsigned *n_busy);
-	/** Lets all go; returns the longest time one was held, in ns. */
+	/** Lets all go; returns the longest time one was held, in ns. Called once after each stop_clear, whatever
+	 *  that returned. */
 	uint64_t (*release)(void *arg);
 	/** Sleeps between two attempts. */
 	void (*sleep)(void *arg, unsigned ms);
@@ -67,8 +68,29 @@ struct sut_transition_result {
 	unsigned n_busy;
 };
 
-/** Tries until clear or @timeout_ms: stop, prove, commit, release. 0, -SUTURE_ETIMEOUT, or the ops' error. */
+/**
+ * Tries until clear or @timeout_ms: stop, prove, commit, release; at least once. 0, -SUTURE_ETIMEOUT, or the
+ * ops' error; no text is recorded here. @ret is filled on failure too.
+ */
 int sut_transition_run(const struct sut_threads_ops *ops, void *arg, const struct sut_code_range *ranges, size_t n,
 		       unsigned timeout_ms, struct sut_transition_result *ret) __must_check;
+
+/** What stands at the sites of a record, counted. */
+struct sut_transition_sites {
+	size_t original, direct, through, foreign;
+};
+/** What becomes of a record that a dead tool left. */
+enum sut_recovery_step {
+	SUT_RECOVER_NOTHING,
+	SUT_RECOVER_UNLOAD, /* never armed: unmap (or park again) */
+	SUT_RECOVER_UNDO_ENABLE, /* sites to original, then unmap or park */
+	SUT_RECOVER_FINISH_ENABLE, /* sites to direct jumps, enabled */
+	SUT_RECOVER_UNDO_DISABLE, /* the same: sites to direct jumps, enabled */
+	SUT_RECOVER_FINISH_DISABLE, /* sites to original, parked */
+	SUT_RECOVER_FOREIGN, /* bytes that are not ours: hands off */
+};
+/** The last column of the table above. In LOADING the sites are not looked at (their table may not be there). */
+enum sut_recovery_step sut_transition_recover(enum sut_state state, uint8_t side,
+					      const struct sut_transition_sites *sites);
 
 #endif

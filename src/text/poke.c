@@ -139,6 +139,22 @@ size_t sut_poke_pristines(const struct sut_poke_batch *b, struct sut_pristine *r
 	return n;
 }
 
+size_t sut_poke_shadows(const struct sut_poke_batch *b, struct sut_pristine *ret, size_t cap)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < b->region.n; i++) {
+		const struct region *r = &b->region.v[i];
+
+		if (!r->shadow)
+			continue;
+		if (n < cap)
+			ret[n] = (struct sut_pristine){ r->lo, r->hi - r->lo, r->shadow };
+		n++;
+	}
+	return n;
+}
+
 /* --- what is there --------------------------------------------------------------------------- */
 
 /* Explains bytes that are not the expected ones. */

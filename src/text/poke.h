@@ -73,6 +73,9 @@ size_t sut_poke_pristines(const struct sut_poke_batch *b, struct sut_pristine *r
  * Needs a held thread. *ret_dropped says whether it is gone (also when it was not there, or not one).
  */
 int sut_poke_tidy(struct sut_mem *mem, const struct sut_pristine *p, bool *ret_dropped) __must_check;
+/** The shadows that exist now, as { what they are for, length, where }: what a caller notes so that a later tool can
+ *  unmap them if this one dies before the commit. Returns how many; at most @cap are filled. */
+size_t sut_poke_shadows(const struct sut_poke_batch *b, struct sut_pristine *ret, size_t cap);
 /** Commits: threads are stopped outside the bytes by the caller. Verified again before and read back
  *  after. On failure every mapping already moved is moved back (else -SUTURE_EDAMAGED). */
 int sut_poke_commit(struct sut_poke_batch *b) __must_check;

@@ -1,0 +1,354 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * target.c - a process as the transition's machine sees it: its threads behind struct sut_threads_ops.
+ *
+ * The only file of this room that stops anybody, and it does so only through the process room. What runs
+ * while all threads stand still is here and in enable.c's and disable.c's commit: stop, prove, swap,
+ * one-byte stores; whatever can be read, allocated or computed before is done before.
+ */
+#include <errno.h>
+#include <signal.h>
+#include <sys/file.h>
+
+#include "patch/internal.h"
+
+#define DEFAULT_TIMEOUT_MS 15000
+#define BORROW_TIMEOUT_MS  3000
+/* How long a common stop may take before it is given up and tried again: a thread that waits for a vfork child can not
+ * be stopped, and all others would stand still meanwhile. */
+#define STOP_MIN_MS 50
+#define STOP_MAX_MS 2000
+
+unsigned sut_opts_timeout(const struct suture_enable_opts *opts)
+{
+	if (!opts || opts->sz < offsetof(struct suture_enable_opts, timeout_ms) + sizeof(opts->timeout_ms))
+		return DEFAULT_TIMEOUT_MS;
+	return opts->timeout_ms ? opts->timeout_ms : DEFAULT_TIMEOUT_MS;
+}
+
+bool sut_opts_force_write(const struct suture_enable_opts *opts)
+{
+	return opts && opts->sz > offsetof(struct suture_enable_opts, force_write) && opts->force_write;
+}
+
+bool sut_opts_dry_run(const struct suture_enable_opts *opts)
+{
+	return opts && opts->sz > offsetof(struct suture_enable_opts, dry_run) && opts->dry_run;
+}
+
+/* --- ourselves ------------------------------------------------------------------------------- */
+
+uint64_t sut_self_start_time(void)
+{
+	_cleanup_fclose_ FILE *f = fopen("/proc/self/stat", "re");
+	unsigned long long start = 0;
+	char line[1024], *p;
+
+	if (!f || !fgets(line, sizeof(line), f))
+		return 0;
+	p = strrchr(line, ')'); /* the name may hold anything */
+	for (int field = 2; p && field < 22; field++)
+		p = strchr(p + 1, ' ');
+	return p && sscanf(p, " %llu", &start) == 1 ? start : 0;
+}
+
+bool sut_tool_signals_pending(void)
+{
+	sigset_t set;
+
+	return !sigpending(&set) && (sigismember(&set, SIGINT) || sigismember(&set, SIGTERM) ||
+				     sigismember(&set, SIGHUP) || sigismember(&set, SIGQUIT));
+}
+
+void sut_error_keep(struct suture_ctx *ctx, struct sut_error_kept *ret)
+{
+	const struct suture_error *e = suture_ctx_error(ctx);
+
+	memset(ret, 0, sizeof(*ret));
+	ret->code = e->code;
+	ret->address = e->address;
+	snprintf(ret->message, sizeof(ret->message), "%s", e->message);
+	if (e->hint)
+		snprintf(ret->hint, sizeof(ret->hint), "%s", e->hint);
+}
+
+void sut_error_restore(struct suture_ctx *ctx, const struct sut_error_kept *kept)
+{
+	(void)sut_fail(ctx, kept->code, "%s", kept->message);
+	if (kept->hint[0])
+		(void)sut_hint(ctx, "%s", kept->hint);
+	(void)sut_fail_address(ctx, kept->address);
+}
+
+int sut_error_not_undone(struct suture_process *p, const struct sut_error_kept *kept, const char *state)
+{
+	struct sut_error_kept second;
+
+	sut_error_keep(p->ctx, &second);
+	(void)sut_fail(p->ctx, SUTURE_EDAMAGED, "%.450s; and what was begun could not be taken back: %.450s",
+		       kept->message, second.message);
+	return sut_hint(p->ctx, "%s in process %d; try: suture recover -p %d", state, p->pid, p->pid);
+}
+
+/* --- one tool at a time ---------------------------------------------------------------------- */
+
+/*
+ * The lock is on the inode behind /proc/PID/mem: whoever may open that may trace the process anyway, each
+ * process has its own (a forked child too), and it goes with the tool.
+ */
+int sut_target_lock(struct suture_process *p)
+{
+	if (!flock(p->mem_fd, LOCK_EX | LOCK_NB))
+		return 0;
+	if (errno != EWOULDBLOCK)
+		return 0; /* a kernel that can not lock there: the registry's records still tell of each other */
+	(void)sut_fail(p->ctx, SUTURE_EBUSY, "another suture is at work on process %d", p->pid);
+	return sut_hint(p->ctx, "try again when it has finished");
+}
+
+void sut_target_unlock(struct suture_process *p)
+{
+	(void)flock(p->mem_fd, LOCK_UN);
+}
+
+static int check_record(struct suture_process *p, const struct sut_record *rec)
+{
+	const char *doing = NULL;
+
+	if (rec->kind == SUT_RECORD_FREE)
+		return 0;
+	if (rec->state == SUT_STATE_LOADING)
+		doing = "load";
+	else if (rec->state == SUT_STATE_ENABLING)
+		doing = "enable";
+	else if (rec->state == SUT_STATE_DISABLING)
+		doing = "disable";
+	if (!doing)
+		return 0;
+	if (sut_record_tool_alive(rec)) {
+		(void)sut_fail(p->ctx, SUTURE_EBUSY, "suture with pid %u is about to %s %.64s in process %d",
+			       rec->tool_pid, doing, rec->name, p->pid);
+		return sut_hint(p->ctx, "wait until it has finished");
+	}
+	(void)sut_fail(p->ctx, SUTURE_EBUSY, "a suture that died (pid %u) was about to %s %.64s in process %d",
+		       rec->tool_pid, doing, rec->name, p->pid);
+	return sut_hint(p->ctx, "finish or undo what it left: suture recover -p %d", p->pid);
+}
+
+int sut_target_check_idle(struct suture_process *p, const struct sut_registry *reg)
+{
+	for (size_t i = 0; reg->addr && i < SUT_REGISTRY_RECORDS; i++) {
+		int err = check_record(p, &reg->rec[i]);
+
+		if (err)
+			return err;
+	}
+	return 0;
+}
+
+int sut_target_borrow(struct suture_process *p)
+{
+	return sut_process_borrow(p, BORROW_TIMEOUT_MS);
+}
+
+/* --- code of ours ---------------------------------------------------------------------------- */
+
+int sut_code_add(struct suture_process *p, const struct sut_record *rec, struct sut_code *code)
+{
+	struct sut_extra_cfi x[SUT_RECORD_AREAS];
+	size_t n = 0;
+	int err = sut_record_extra_cfi(p, rec, x, SUT_ARRAY_SIZE(x), &n);
+
+	if (err) {
+		sut_debug(p->ctx, "no unwind data of %.64s: %s", rec->name, suture_ctx_error(p->ctx)->message);
+		return 0;
+	}
+	for (size_t i = 0; i < n; i++) {
+		if (sut_vec_push(&code->cfi, x[i])) {
+			sut_extra_cfi_free(x + i, n - i);
+			return sut_nomem(p->ctx);
+		}
+	}
+	return 0;
+}
+
+int sut_code_load(struct suture_process *p, const struct sut_registry *reg, struct sut_code *ret)
+{
+	for (size_t i = 0; reg->addr && i < SUT_REGISTRY_RECORDS; i++) {
+		const struct sut_record *rec = &reg->rec[i];
+		int err;
+
+		/* Nobody is in code that was never entered, or that was proved empty. */
+		if (rec->kind == SUT_RECORD_FREE || rec->state == SUT_STATE_LOADING || rec->state == SUT_STATE_PARKED)
+			continue;
+		err = sut_code_add(p, rec, ret);
+		if (err)
+			return err;
+	}
+	return 0;
+}
+
+void sut_code_free(struct sut_code *c)
+{
+	sut_extra_cfi_free(c->cfi.v, c->cfi.n);
+	sut_vec_free(&c->cfi);
+}
+
+/* --- ranges ---------------------------------------------------------------------------------- */
+
+int sut_ranges_add(struct suture_ctx *ctx, struct sut_ranges *r, uint64_t start, uint64_t size, const char *name,
+		   unsigned func)
+{
+	struct sut_code_range range = { .start = start, .end = start + size, .name = name, .func = func };
+
+	if (!name || sut_vec_push(&r->r, range))
+		return sut_nomem(ctx);
+	return 0;
+}
+
+static int by_start(const void *a, const void *b)
+{
+	const struct sut_code_range *x = a, *y = b;
+
+	return x->start < y->start ? -1 : x->start > y->start;
+}
+
+void sut_ranges_sort(struct sut_ranges *r)
+{
+	if (r->r.n)
+		qsort(r->r.v, r->r.n, sizeof(r->r.v[0]), by_start);
+}
+
+void sut_ranges_free(struct sut_ranges *r)
+{
+	sut_vec_free(&r->r);
+	sut_texts_free(&r->names);
+}
+
+/* --- the machine's view ---------------------------------------------------------------------- */
+
+static void tell_busy(struct sut_target *t, struct sut_busy *busy, unsigned *n_busy, const struct sut_busy *now)
+{
+	if (!*n_busy)
+		*busy = *now;
+	++*n_busy;
+	if (t->on_busy)
+		t->on_busy(t->arg, now);
+}
+
+/* A stop that could not be had in time counts as a busy thread: another attempt may do. */
+static int not_stopped(struct sut_target *t, struct sut_busy *busy, unsigned *n_busy)
+{
+	if (t->stop_ms < STOP_MAX_MS)
+		t->stop_ms *= 2;
+	snprintf(t->why, sizeof(t->why), "%.150s", suture_ctx_error(t->p->ctx)->message);
+	busy->why = t->why;
+	*n_busy = 1;
+	return -SUTURE_EBUSY;
+}
+
+static int target_stop_clear(void *arg, const struct sut_code_range *ranges, size_t n, struct sut_busy *busy,
+			     unsigned *n_busy)
+{
+	struct sut_target *t = arg;
+	int err;
+
+	if (sut_tool_signals_pending())
+		return sut_fail(t->p->ctx, SUTURE_EFAILED, "interrupted while waiting for the threads of process %d",
+				t->p->pid);
+	if (!t->stop_ms)
+		t->stop_ms = STOP_MIN_MS;
+	err = sut_process_stop(t->p, t->stop_ms);
+	if (err == -SUTURE_ETIMEOUT)
+		return not_stopped(t, busy, n_busy);
+	if (err)
+		return err;
+	t->threads = 0;
+	for (size_t i = 0; i < t->p->thread.n; i++) {
+		struct sut_thread *thread = &t->p->thread.v[i];
+		struct sut_busy now = { .tid = thread->tid };
+		struct sut_proof_result proof;
+
+		if (thread->dead)
+			continue;
+		t->threads++;
+		err = sut_prove_thread(t->p, thread, ranges, n, t->code ? t->code->cfi.v : NULL,
+				       t->code ? t->code->cfi.n : 0, &proof);
+		if (err)
+			return err;
+		if (proof.proof == SUT_PROOF_CLEAR_SCAN || proof.proof == SUT_PROOF_CLEAR_UNWIND)
+			continue;
+		if (proof.range) {
+			now.range = proof.range->name;
+			now.func = proof.range->func;
+		}
+		if (proof.proof == SUT_PROOF_UNRELIABLE)
+			now.why = proof.why ? proof.why : "its stack can not be read with certainty";
+		tell_busy(t, busy, n_busy, &now);
+		if (!t->count_all)
+			break;
+	}
+	return *n_busy ? -SUTURE_EBUSY : 0;
+}
+
+static uint64_t target_release(void *arg)
+{
+	struct sut_target *t = arg;
+
+	return sut_process_release(t->p);
+}
+
+/* Sleeps @ms, or a little less each time in another measure, so as not to keep step with the target. */
+static void target_sleep(void *arg, unsigned ms)
+{
+	struct sut_target *t = arg;
+
+	if (ms >= 4)
+		ms -= (unsigned)(sut_now_ns() / 1000 % (ms / 4));
+	sut_process_sleep(t->p, ms);
+}
+
+static uint64_t target_now(void *arg)
+{
+	return sut_now_ns();
+}
+
+static int target_commit(void *arg)
+{
+	struct sut_target *t = arg;
+
+	return t->commit ? t->commit(t->arg) : 0;
+}
+
+const struct sut_threads_ops sut_target_ops = {
+	.stop_clear = target_stop_clear,
+	.release = target_release,
+	.sleep = target_sleep,
+	.now_ns = target_now,
+	.commit = target_commit,
+};
+
+int sut_target_transition(struct sut_target *t, const struct sut_code_range *ranges, size_t n, unsigned timeout_ms,
+			  struct sut_transition_result *ret)
+{
+	struct suture_ctx *ctx = t->p->ctx;
+	const struct sut_busy *b = &ret->busy;
+	int err = sut_transition_run(&sut_target_ops, t, ranges, n, timeout_ms, ret);
+
+	if (err != -SUTURE_ETIMEOUT)
+		return err;
+	if (!b->tid)
+		(void)sut_fail(ctx, SUTURE_ETIMEOUT, "process %d could not be stopped as a whole within %u.%u s: %s",
+			       t->p->pid, timeout_ms / 1000, timeout_ms % 1000 / 100, b->why);
+	else if (b->why)
+		(void)sut_fail(ctx, SUTURE_ETIMEOUT,
+			       "thread %d of process %d could not be proved to be outside of %s within %u.%u s: %s",
+			       b->tid, t->p->pid, b->range ? b->range : "the code", timeout_ms / 1000,
+			       timeout_ms % 1000 / 100, b->why);
+	else
+		(void)sut_fail(ctx, SUTURE_ETIMEOUT, "thread %d of process %d was inside %s for %u.%u s (%u attempts)",
+			       b->tid, t->p->pid, b->range ? b->range : "the code", timeout_ms / 1000,
+			       timeout_ms % 1000 / 100, ret->attempts);
+	return sut_hint(ctx,
+			"nothing was changed; try again with a longer --timeout, or when the process is less busy");
+}
