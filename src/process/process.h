@@ -31,6 +31,7 @@ struct sut_object {
 	bool is_main, is_vdso, deleted;
 	uint64_t bias; /* runtime address = link-time address + bias */
 	uint64_t start, end; /* first to last mapping */
+	uint64_t data_end; /* runtime end of the last writable segment's memory, 0: none */
 	unsigned dev_major, dev_minor;
 	uint64_t inode;
 	struct sut_elf *elf; /* NULL until sut_object_elf(): the file as mapped (/proc/PID/exe, map_files, or root +
@@ -38,6 +39,9 @@ struct sut_object {
 	struct sut_symtab *symtab; /* loaded on demand by sut_object_symtab() */
 	struct sut_cfi *cfi; /* opened on demand */
 	bool cfi_failed;
+	uint64_t dynamic; /* runtime address of its dynamic section, 0: none */
+	bool has_interp; /* asks for a dynamic linker */
+	bool seen; /* scratch of sut_process_stop() */
 	bool stale; /* another file was mapped over it since the last refresh (seen in a common stop) */
 	uint64_t load_order; /* 0: main; libraries by their place in the link map where known, else by address */
 };

@@ -3,9 +3,16 @@
  * unwind.h - where a stopped thread can return to: two proofs, each sound by itself.
  *
  * The unwind answers "reliable" only when every frame was found by call frame information and
- * the chain ended at a known outermost frame (undefined return address: _start, the clone
- * entry). The scan reads every word of the thread's registers and used stack; it is a proof only for a
- * thread that stands on its own stack.
+ * the chain ended at a known outermost frame: its return address is undefined, what follows it is the
+ * end of the program or thread (_start, the clone entry; not a coroutine's), and it lies at the base of
+ * the thread's own stack. The scan reads every word of the thread's registers and used stack; it is a proof only
+ * for a thread that stands on its own stack, and not inside a signal handler.
+ *
+ * A thread's own stack, for both: every byte from the stack pointer up to the place where the program's
+ * arguments begin (the first thread) or to the thread pointer (all others: C libraries keep the
+ * thread's block above its stack) can be read, without a hole. Whatever calls wait to be returned to lie
+ * in between, unless a thread has switched to a stack that it keeps inside its own: that, and suspended
+ * coroutines, are found by neither proof.
  */
 #ifndef SUT_UNWIND_H
 #define SUT_UNWIND_H
@@ -50,7 +57,8 @@ int sut_prove_prepare(struct suture_process *p) __must_check;
 /** One frame of a walk; for tests and messages. */
 struct sut_frame {
 	uint64_t pc, cfa;
-	bool signal_frame;
+	bool signal_frame; /* the trampoline that a signal handler returns to */
+	bool exact; /* pc is where the thread stands (or stood when a signal came), not a return address */
 };
 /** Walks a stopped thread. Returns the number of frames (at most @cap); *reliable says whether the end is proved. */
 size_t sut_unwind(struct suture_process *p, struct sut_thread *t, const struct sut_extra_cfi *extra, size_t n_extra,

@@ -1,0 +1,327 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * heal.c - where the signal frame of a borrowed thread lies, and what returns through it.
+ *
+ * While a thread's registers are ours, a frame in the target's memory holds its own, and what the
+ * thread runs after each system call is a return through that frame. So the memory must be
+ * nobody's. In this order:
+ *
+ *	heal memory  of ours (sut_process_set_heal), with heal code of ours
+ *	tail         what is left of the last data page of the program or of a library, all zeros:
+ *	             the linker leaves it, and nobody allocates it. Not the dynamic linker's own (its
+ *	             first allocations come from there), not under musl (which gives such tails
+ *	             to malloc), not where brk could reach it
+ *	stack        below the thread's own stack pointer and red zone, where the kernel itself would put a
+ *	             signal frame: only on a stack that is proved to be the thread's own, with 64 KiB to
+ *	             spare above a guard
+ *
+ * With no heal code of ours, the system call instruction and the rt_sigreturn are gadgets in
+ * the target's own text. A header before the frame names the thread it is for: a later tool leaves a frame
+ * alone while that thread still stands on it (a tool that died while the target was SIGSTOPped).
+ */
+#include <errno.h>
+
+#include "process/internal.h"
+
+#define STACK_SPARE 65536u
+#define CHUNK       (256 * 1024)
+
+/* -- frames of dead tools --------------------------------------------------------------------- */
+
+/* Whether the thread that a header names still has its stack pointer in the frame. */
+static bool in_use(struct suture_process *p, const struct sut_heal_header *h, uint64_t start, uint64_t end)
+{
+	_cleanup_free_ char *text = NULL;
+	char *sp;
+
+	if (memcmp(h->magic, SUT_HEAL_MAGIC, sizeof(h->magic)) || !h->tid || h->tid > INT32_MAX)
+		return false;
+	if (sut_procfs_read(p->pid, (pid_t)h->tid, "syscall", 4096, &text, NULL))
+		return false; /* that thread is no more */
+	if (!strncmp(text, "running", 7))
+		return true; /* it may stand anywhere */
+	sp = strrchr(text, ' ');
+	if (!sp)
+		return true;
+	*sp = '\0';
+	sp = strrchr(text, ' ');
+	return !sp || sut_in(start, end, strtoull(sp + 1, NULL, 16));
+}
+
+static bool free_frame(struct suture_process *p, uint64_t start, uint64_t end, bool must_be_zero)
+{
+	_cleanup_free_ uint8_t *bytes = NULL;
+	struct sut_heal_header h;
+
+	if (sut_mem_read(&p->mem, start, &h, sizeof(h)))
+		return false;
+	if (!memcmp(h.magic, SUT_HEAL_MAGIC, sizeof(h.magic)))
+		return !in_use(p, &h, start, end);
+	if (!must_be_zero)
+		return true;
+	bytes = malloc(end - start);
+	if (!bytes || sut_mem_read(&p->mem, start, bytes, end - start))
+		return false;
+	for (size_t i = 0; i < end - start; i++)
+		if (bytes[i])
+			return false;
+	return true;
+}
+
+/* -- places ----------------------------------------------------------------------------------- */
+
+static bool is_interp(const char *name)
+{
+	return !strncmp(name, "ld-", 3) || !strncmp(name, "ld.so", 5) || !strncmp(name, "ld64", 4);
+}
+
+static bool is_musl(struct suture_process *p)
+{
+	for (size_t i = 0; i < p->obj.n; i++)
+		if (strstr(p->obj.v[i].path, "ld-musl") || strstr(p->obj.v[i].path, "libc.musl"))
+			return true;
+	return false;
+}
+
+/* The tail of an object's data. @now: the mappings as of now. */
+static bool tail_of(struct suture_process *p, const struct sut_maps *now, const struct sut_object *o, uint64_t *start,
+		    uint64_t *end)
+{
+	const struct sut_map *m = sut_maps_at(now, o->start);
+	uint64_t brk = sut_priv(p)->start_brk;
+
+	if (!o->data_end || o->is_vdso || is_interp(o->name) || !m || m->inode != o->inode)
+		return false;
+	*start = SUT_ALIGN_UP(o->data_end, 64);
+	*end = SUT_ALIGN_UP(o->data_end, p->mem.page_size);
+	m = sut_maps_at(now, o->data_end - 1);
+	if (!m || m->shared || (m->prot & (SUT_PROT_W | SUT_PROT_X)) != SUT_PROT_W || m->end < *end || *start >= *end)
+		return false;
+	/* Without the address of the heap's start, only an object below which it can not lie will do. */
+	if (o->is_main && (!brk || brk < *end))
+		return false;
+	return true;
+}
+
+static bool find_tail(struct suture_process *p, const struct sut_maps *now, size_t need, uint64_t *ret,
+		      size_t *ret_size)
+{
+	uint64_t best = 0, best_len = 0, start, end;
+
+	if (is_musl(p))
+		return false;
+	for (size_t i = 0; i < p->obj.n; i++) {
+		if (!tail_of(p, now, &p->obj.v[i], &start, &end) || end - start < need || end - start <= best_len)
+			continue;
+		if (!free_frame(p, start, end, true))
+			continue;
+		best = start;
+		best_len = end - start;
+	}
+	*ret = best;
+	*ret_size = best_len;
+	return best_len;
+}
+
+/* Room below the stack pointer of a thread that stands on its own big stack. */
+static bool find_stack(struct suture_process *p, const struct sut_maps *now, const struct sut_thread *t, size_t need,
+		       uint64_t *ret)
+{
+	const struct sut_arch *a = p->mem.arch;
+	uint64_t sp = a->regs_sp(&t->regs), low = sp - a->red_zone - need, tp = a->regs_tp(&t->regs);
+	const struct sut_map *m = sut_maps_at(now, sp), *below;
+
+	if (!m || m->shared || (m->prot & (SUT_PROT_R | SUT_PROT_W)) != (SUT_PROT_R | SUT_PROT_W) || low > sp)
+		return false;
+	if (low < m->start || low - m->start < STACK_SPARE)
+		return false;
+	if (t->is_main) {
+		if (!sut_in(m->start, m->end, sut_priv(p)->start_stack) || sp >= sut_priv(p)->start_stack)
+			return false;
+	} else {
+		if (!sut_in(m->start, m->end, tp) || sp >= tp)
+			return false;
+		below = sut_maps_at(now, m->start - 1);
+		if (below && below->prot)
+			return false;
+	}
+	*ret = SUT_ALIGN_DOWN(low, 64);
+	return true;
+}
+
+int sut_heal_place(struct suture_process *p, struct sut_thread *t, size_t need, uint64_t *ret, size_t *ret_size,
+		   bool *ret_own)
+{
+	struct sut_maps now = { 0 };
+	bool found;
+	int err;
+
+	*ret_own = p->heal_code && p->heal_frame_size >= need &&
+		   free_frame(p, p->heal_frame, p->heal_frame + p->heal_frame_size, false);
+	if (*ret_own) {
+		*ret = p->heal_frame;
+		*ret_size = p->heal_frame_size;
+		return 0;
+	}
+	err = p->mem.ops->maps(&p->mem, &now);
+	if (err)
+		return err;
+	found = find_tail(p, &now, need, ret, ret_size);
+	if (!found && find_stack(p, &now, t, need + 64, ret)) {
+		*ret_size = need;
+		found = true;
+	}
+	sut_maps_free(&now);
+	if (found)
+		return 0;
+	if (p->heal_code) {
+		sut_fail(p->ctx, SUTURE_EBUSY, "a thread of %s[%d] still stands on the frame of a tool that was killed",
+			 p->comm, p->pid);
+		return sut_hint(p->ctx, "let the process run (SIGCONT), then try again");
+	}
+	return sut_fail(p->ctx, SUTURE_EREFUSED,
+			"no place in %s[%d] to keep the registers of a borrowed thread: no data page with %zu unused "
+			"bytes at its end, and thread %d does not stand on a large stack of its own",
+			p->comm, p->pid, need, t->tid);
+}
+
+/* -- gadgets ---------------------------------------------------------------------------------- */
+
+struct gadget_search {
+	struct suture_process *p;
+	uint8_t *buf; /* CHUNK + overlap */
+	bool all_restorers; /* look for every rt_sigreturn, not just for one of each */
+};
+
+/* The address of the first of these gadgets, or of the system call instruction in it. */
+static uint64_t find_one(const uint8_t *buf, size_t len, uint64_t addr, const struct sut_gadget *g, size_t n,
+			 bool at_syscall)
+{
+	for (size_t i = 0; i < n; i++) {
+		const uint8_t *hit = memmem(buf, len, g[i].code, g[i].len);
+
+		if (hit)
+			return addr + (uint64_t)(hit - buf) + (at_syscall ? g[i].syscall_off : 0);
+	}
+	return 0;
+}
+
+static int find_restorers(struct suture_process *p, const uint8_t *buf, size_t len, uint64_t addr)
+{
+	struct sut_priv *pr = p->priv;
+	const struct sut_arch *a = p->mem.arch;
+
+	for (size_t i = 0; i < a->n_sigreturn_gadgets; i++) {
+		const struct sut_gadget *g = &a->sigreturn_gadgets[i];
+
+		for (size_t off = 0; off < len && pr->restorer.n < 64;) {
+			const uint8_t *hit = memmem(buf + off, len - off, g->code, g->len);
+
+			if (!hit)
+				break;
+			off = (size_t)(hit - buf) + 1;
+			if (sut_vec_push(&pr->restorer, addr + off - 1))
+				return sut_nomem(p->ctx);
+		}
+	}
+	return 0;
+}
+
+static int search_map(struct gadget_search *s, const struct sut_map *m)
+{
+	struct sut_priv *pr = s->p->priv;
+	const struct sut_arch *a = s->p->mem.arch;
+
+	for (uint64_t at = m->start; at < m->end; at += CHUNK) {
+		size_t want = m->end - at < CHUNK + 16 ? m->end - at : CHUNK + 16, len;
+		int err;
+
+		len = sut_process_read_some(s->p, at, s->buf, want);
+		if (s->all_restorers) {
+			err = find_restorers(s->p, s->buf, len, at);
+			if (err)
+				return err;
+			continue;
+		}
+		if (!pr->syscall_gadget)
+			pr->syscall_gadget = find_one(s->buf, len, at, a->syscall_gadgets, a->n_syscall_gadgets, true);
+		if (!pr->sigreturn_gadget)
+			pr->sigreturn_gadget =
+				find_one(s->buf, len, at, a->sigreturn_gadgets, a->n_sigreturn_gadgets, false);
+		if (pr->syscall_gadget && pr->sigreturn_gadget)
+			break;
+	}
+	return 0;
+}
+
+/* 0: the vDSO and what is named like a C library; 1: the program; 2: all else. */
+static unsigned rank(struct suture_process *p, const struct sut_map *m)
+{
+	const struct sut_object *o = sut_process_object_at(p, m->start);
+
+	if (!o)
+		return 3;
+	if (o->is_main)
+		return 1;
+	if (o->is_vdso || is_interp(o->name) || !strncmp(o->name, "libc.", 5) || !strncmp(o->name, "libc-", 5) ||
+	    !strncmp(o->name, "libpthread", 10))
+		return 0;
+	return 2;
+}
+
+static int search(struct suture_process *p, bool all_restorers, unsigned ranks)
+{
+	struct sut_priv *pr = p->priv;
+	struct gadget_search s = { .p = p, .all_restorers = all_restorers };
+	int err = 0;
+
+	s.buf = malloc(CHUNK + 16);
+	if (!s.buf)
+		return sut_nomem(p->ctx);
+	for (unsigned r = 0; r < ranks && !err; r++)
+		for (size_t i = 0; i < p->maps.m.n && !err; i++) {
+			const struct sut_map *m = &p->maps.m.v[i];
+
+			if ((m->prot & (SUT_PROT_X | SUT_PROT_W)) != SUT_PROT_X || m->shared || rank(p, m) != r)
+				continue;
+			if (!all_restorers && pr->syscall_gadget && pr->sigreturn_gadget)
+				break;
+			err = search_map(&s, m);
+		}
+	free(s.buf);
+	return err;
+}
+
+int sut_heal_restorers(struct suture_process *p)
+{
+	struct sut_priv *pr = p->priv;
+	int err;
+
+	if (pr->restorers_searched)
+		return 0;
+	pr->restorer.n = 0;
+	err = search(p, true, 2);
+	if (!err)
+		pr->restorers_searched = true;
+	return err;
+}
+
+int sut_heal_gadgets(struct suture_process *p)
+{
+	struct sut_priv *pr = p->priv;
+	int err;
+
+	if (!pr->gadgets_searched) {
+		pr->syscall_gadget = pr->sigreturn_gadget = 0;
+		err = search(p, false, 3);
+		if (err)
+			return err;
+		pr->gadgets_searched = true;
+	}
+	if (pr->syscall_gadget && pr->sigreturn_gadget)
+		return 0;
+	return sut_fail(
+		p->ctx, SUTURE_EREFUSED,
+		"%s[%d] maps no code that makes a system call and returns%s: a thread could not be borrowed safely",
+		p->comm, p->pid, pr->syscall_gadget ? " from a signal" : "");
+}

@@ -1,0 +1,195 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * prove.c - is a stopped thread outside of these ranges of code?
+ *
+ * First the scan: no word of the registers and of the used stack points into a range. It is cheap, and a
+ * proof where the thread stands on its own stack (unwind.h) and outside of a signal handler: a handler may
+ * run on a stack of its own that lies above the interrupted frames. The restorer's address on the stack
+ * tells a handler. Where a word was found, or the scan proves nothing, the unwinder decides.
+ *
+ * A pc counts in [start, end), a word or return address in (start, end]: a call that never returns
+ * leaves end behind; a mere function pointer is start.
+ */
+#include "process/internal.h"
+
+#define SCAN_MAX (64u << 20) /* stacks larger than that are left to the unwinder */
+
+struct query {
+	const struct sut_code_range *ranges;
+	size_t n;
+	uint64_t lo, hi; /* of all ranges: one comparison for most words */
+};
+
+/* The range that holds a pc (@exact) or a return address. */
+static const struct sut_code_range *hit(const struct query *q, uint64_t v, bool exact)
+{
+	size_t lo = 0, hi = q->n;
+	uint64_t key = exact ? v : v - 1;
+
+	if (key < q->lo || key >= q->hi)
+		return NULL;
+	/* The last range that begins at or before the key; earlier ones may reach over it if ranges overlap. */
+	while (lo < hi) {
+		size_t mid = lo + (hi - lo) / 2;
+
+		if (q->ranges[mid].start <= key)
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	while (lo--)
+		if (key < q->ranges[lo].end)
+			return &q->ranges[lo];
+	return NULL;
+}
+
+/* What the scan found. */
+enum scan_result { SCAN_CLEAR, SCAN_WORD, SCAN_NO_PROOF };
+
+static bool is_restorer(const struct sut_priv *pr, uint64_t v)
+{
+	for (size_t i = 0; i < pr->restorer.n; i++)
+		if (pr->restorer.v[i] == v)
+			return true;
+	return false;
+}
+
+static enum scan_result scan_regs(struct suture_process *p, struct sut_thread *t, const struct query *q,
+				  struct sut_proof_result *ret)
+{
+	const struct sut_arch *a = p->mem.arch;
+
+	for (unsigned n = 0; n < a->n_dwarf_regs; n++) {
+		uint64_t v;
+
+		if (n == a->dwarf_ra || !a->regs_dwarf(&t->regs, n, &v))
+			continue;
+		ret->range = hit(q, v, false);
+		ret->address = v;
+		if (ret->range)
+			return SCAN_WORD;
+	}
+	return SCAN_CLEAR;
+}
+
+/* Scans the window. */
+static enum scan_result scan_window(struct suture_process *p, const struct query *q, struct sut_proof_result *ret)
+{
+	struct sut_priv *pr = p->priv;
+
+	for (size_t off = 0; off + 8 <= pr->stack_len; off += 8) {
+		uint64_t v = sut_le64(pr->stack + off);
+
+		if (v - 1 - q->lo < q->hi - q->lo) {
+			ret->range = hit(q, v, false);
+			ret->address = v;
+			if (ret->range)
+				return SCAN_WORD;
+		}
+		if (is_restorer(pr, v))
+			return SCAN_NO_PROOF;
+	}
+	return SCAN_CLEAR;
+}
+
+static enum scan_result scan(struct suture_process *p, struct sut_thread *t, const struct query *q,
+			     struct sut_proof_result *ret)
+{
+	struct sut_priv *pr = p->priv;
+	uint64_t sp = p->mem.arch->regs_sp(&t->regs), top = sut_stack_top(p, t);
+	uint64_t at = SUT_ALIGN_DOWN(sp - p->mem.arch->red_zone, 8);
+	enum scan_result r;
+
+	pr->stack_len = 0;
+	if (!pr->restorers_searched || !pr->restorer.n || !top || sp >= top || top - at > SCAN_MAX)
+		return SCAN_NO_PROOF;
+	r = scan_regs(p, t, q, ret);
+	while (r == SCAN_CLEAR && at < top) {
+		size_t len = top - at < SUT_STACK_WIN ? top - at : SUT_STACK_WIN;
+
+		sut_stack_load(p, at, len);
+		if (pr->stack_len < len)
+			return SCAN_NO_PROOF; /* a hole: another stack */
+		r = scan_window(p, q, ret);
+		at += len;
+	}
+	return r;
+}
+
+/* Frames of a reliable unwind: the first that is inside, or NULL. */
+static const struct sut_code_range *find_inside(const struct query *q, const struct sut_frame *f, size_t n,
+						uint64_t *address)
+{
+	for (size_t i = 0; i < n; i++) {
+		const struct sut_code_range *r = hit(q, f[i].pc, f[i].exact);
+
+		if (r) {
+			*address = f[i].pc;
+			return r;
+		}
+	}
+	return NULL;
+}
+
+int sut_prove_thread(struct suture_process *p, struct sut_thread *t, const struct sut_code_range *ranges, size_t n,
+		     const struct sut_extra_cfi *extra, size_t n_extra, struct sut_proof_result *ret)
+{
+	struct query q = { .ranges = ranges, .n = n, .lo = UINT64_MAX };
+	struct sut_priv *pr = p->priv;
+	const struct sut_code_range *inside;
+	struct sut_proof_result r = { 0 };
+	bool reliable = false;
+	uint64_t address = 0;
+
+	if (!t->stopped || !t->regs_valid)
+		return sut_fail(p->ctx, SUTURE_EBUG, "thread %d of %s[%d] is not stopped", t->tid, p->comm, p->pid);
+	for (size_t i = 0; i < n; i++) {
+		q.lo = ranges[i].start < q.lo ? ranges[i].start : q.lo;
+		q.hi = ranges[i].end > q.hi ? ranges[i].end : q.hi;
+	}
+	if (!n) {
+		*ret = (struct sut_proof_result){ .proof = SUT_PROOF_CLEAR_SCAN };
+		return 0;
+	}
+	r.address = p->mem.arch->regs_pc(&t->regs);
+	r.range = hit(&q, r.address, true);
+	if (r.range) {
+		r.proof = SUT_PROOF_INSIDE;
+		r.frames = 1;
+		*ret = r;
+		return 0;
+	}
+	if (scan(p, t, &q, &r) == SCAN_CLEAR) {
+		*ret = (struct sut_proof_result){ .proof = SUT_PROOF_CLEAR_SCAN };
+		return 0;
+	}
+	r.frames = (unsigned)sut_unwind(p, t, extra, n_extra, pr->frames, SUT_PROVE_FRAMES, &reliable, &r.why);
+	inside = find_inside(&q, pr->frames, r.frames, &address);
+	if (inside) {
+		r.proof = SUT_PROOF_INSIDE;
+		r.range = inside;
+		r.address = address;
+	} else if (!reliable || r.frames == SUT_PROVE_FRAMES) {
+		r.proof = SUT_PROOF_UNRELIABLE;
+		r.why = reliable ? "too many frames" : r.why;
+	} else {
+		r.proof = SUT_PROOF_CLEAR_UNWIND;
+		r.range = NULL;
+		r.address = 0;
+	}
+	*ret = r;
+	return 0;
+}
+
+int sut_prove_prepare(struct suture_process *p)
+{
+	int err = sut_heal_restorers(p);
+
+	if (err)
+		return err;
+	sut_priv(p)->n_outermost = 0;
+	/* A file that can not be opened makes threads in it unreliable, and says so then. */
+	for (size_t i = 0; i < p->obj.n; i++)
+		(void)sut_object_cfi(p, &p->obj.v[i]);
+	return 0;
+}

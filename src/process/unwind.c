@@ -1,0 +1,325 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * unwind.c - walking a stopped thread's frames by call frame information alone.
+ *
+ * Registers are known or unknown; what a rule needs and nobody knows ends the walk as unreliable, as does
+ * everything else that is not as it must be: code without CFI, a CFA that does not rise (but over a
+ * signal frame, which may change stacks), a return address outside of the objects, an end that is not
+ * the thread's own outermost frame. Nothing is guessed: no frame pointers, no search.
+ *
+ * A return address is looked up at pc - 1 (a call may be the last instruction of its function); where a
+ * thread stands, or stood when a signal came, at pc itself.
+ *
+ * The stack is read through one window, filled by one system call; allocates nothing but rows of CFI.
+ */
+#include "process/internal.h"
+
+#define MAX_FRAMES  10000
+#define MAX_SIGNALS 64
+#define MAX_BASE    (1u << 20) /* how far above a thread's first frame its block can lie (static TLS in between) */
+#define MAX_ARGS    4096 /* ld.so as a command moves the arguments by so much at most */
+#define MAX_EXIT    8 /* instructions between the first call's return and the end */
+
+struct walk {
+	struct suture_process *p;
+	struct sut_thread *t;
+	const struct sut_extra_cfi *extra;
+	size_t n_extra;
+	uint64_t reg[SUT_CFI_REGS];
+	uint32_t known; /* a bit for each register */
+	bool exact; /* see struct sut_frame */
+	uint64_t cfa; /* of the frame looked at */
+	unsigned signals;
+	const char *why;
+};
+
+/* -- memory ----------------------------------------------------------------------------------- */
+
+void sut_stack_load(struct suture_process *p, uint64_t addr, size_t len)
+{
+	struct sut_priv *pr = p->priv;
+
+	pr->stack_addr = addr;
+	pr->stack_len = sut_process_read_some(p, addr, pr->stack, len < SUT_STACK_WIN ? len : SUT_STACK_WIN);
+}
+
+uint64_t sut_stack_top(struct suture_process *p, const struct sut_thread *t)
+{
+	return t->is_main ? sut_priv(p)->start_stack : p->mem.arch->regs_tp(&t->regs);
+}
+
+static bool read_mem(void *arg, uint64_t addr, unsigned size, uint64_t *ret)
+{
+	struct walk *w = arg;
+	struct sut_priv *pr = w->p->priv;
+	uint64_t v = 0;
+
+	if (addr < pr->stack_addr || !sut_fits(addr - pr->stack_addr, size, pr->stack_len)) {
+		sut_stack_load(w->p, addr, 16384);
+		if (pr->stack_len < size)
+			return false;
+	}
+	memcpy(&v, pr->stack + (addr - pr->stack_addr), size);
+	*ret = v;
+	return true;
+}
+
+static bool read_reg(void *arg, unsigned n, uint64_t *ret)
+{
+	struct walk *w = arg;
+
+	if (n >= SUT_CFI_REGS || !(w->known & 1u << n))
+		return false;
+	*ret = w->reg[n];
+	return true;
+}
+
+/* -- one frame -------------------------------------------------------------------------------- */
+
+static const struct sut_cfi_row *find_row(struct walk *w, uint64_t pc, struct sut_object **ret_obj)
+{
+	const struct sut_cfi_row *row = NULL;
+	struct sut_object *o;
+	struct sut_cfi *cfi;
+
+	*ret_obj = NULL;
+	for (size_t i = 0; i < w->n_extra; i++)
+		if (sut_in(w->extra[i].start, w->extra[i].end, pc)) {
+			if (sut_cfi_row(w->extra[i].cfi, pc, &row))
+				return row;
+			w->why = "code of a patch without call frame information";
+			return NULL;
+		}
+	o = sut_process_object_at(w->p, pc);
+	if (!o) {
+		w->why = "code that belongs to no file";
+		return NULL;
+	}
+	*ret_obj = o;
+	if (o->stale) {
+		w->why = "another file was mapped meanwhile";
+		return NULL;
+	}
+	cfi = sut_object_cfi(w->p, o);
+	if (cfi && sut_cfi_row(cfi, pc - o->bias, &row))
+		return row;
+	w->why = cfi ? "code without call frame information" : "a file without call frame information";
+	return NULL;
+}
+
+static bool compute_cfa(struct walk *w, const struct sut_cfi_row *row, const struct sut_expr_ops *env)
+{
+	if (row->cfa_kind == SUT_CFA_EXPR)
+		return sut_expr_eval(row->cfa_ops, row->cfa_nops, env, NULL, &w->cfa);
+	if (!read_reg(w, row->cfa_reg, &w->cfa))
+		return false;
+	w->cfa += (uint64_t)row->cfa_off;
+	return true;
+}
+
+/* The caller's value of one register; false: unknown. */
+static bool compute_reg(struct walk *w, const struct sut_cfi_row *row, unsigned n, const struct sut_expr_ops *env,
+			uint64_t *ret)
+{
+	uint64_t addr;
+
+	switch (row->reg[n].rule) {
+	case SUT_CFI_SAME:
+		if (n == w->p->mem.arch->dwarf_sp) {
+			*ret = w->cfa;
+			return true;
+		}
+		return read_reg(w, n, ret);
+	case SUT_CFI_UNDEFINED:
+		if (n != w->p->mem.arch->dwarf_sp)
+			return false;
+		*ret = w->cfa;
+		return true;
+	case SUT_CFI_OFFSET:
+		return read_mem(w, w->cfa + (uint64_t)row->reg[n].off, 8, ret);
+	case SUT_CFI_VAL_OFFSET:
+		*ret = w->cfa + (uint64_t)row->reg[n].off;
+		return true;
+	case SUT_CFI_REGISTER:
+		return read_reg(w, (unsigned)row->reg[n].off, ret);
+	case SUT_CFI_EXPR:
+		return sut_expr_eval(row->reg[n].ops, row->reg[n].nops, env, &w->cfa, &addr) &&
+		       read_mem(w, addr, 8, ret);
+	case SUT_CFI_VAL_EXPR:
+		return sut_expr_eval(row->reg[n].ops, row->reg[n].nops, env, &w->cfa, ret);
+	}
+	return false;
+}
+
+/* Replaces the registers by the caller's. */
+static bool step(struct walk *w, const struct sut_cfi_row *row)
+{
+	const struct sut_arch *a = w->p->mem.arch;
+	struct sut_expr_ops env = { read_reg, read_mem, w };
+	uint64_t next[SUT_CFI_REGS] = { 0 }, sp;
+	uint32_t known = 0;
+
+	for (unsigned n = 0; n < SUT_CFI_REGS && n < a->n_dwarf_regs; n++)
+		if (compute_reg(w, row, n, &env, &next[n]))
+			known |= 1u << n;
+	if (row->ra_reg >= SUT_CFI_REGS || !(known & 1u << row->ra_reg) || !(known & 1u << a->dwarf_sp)) {
+		w->why = "a return address that needs an unknown register";
+		return false;
+	}
+	sp = w->reg[a->dwarf_sp];
+	if (row->signal_frame) {
+		if (++w->signals > MAX_SIGNALS) {
+			w->why = "too many signal frames";
+			return false;
+		}
+	} else if (!(w->known & 1u << a->dwarf_sp) || w->cfa <= sp || next[a->dwarf_sp] <= sp) {
+		w->why = "a frame that does not lie above the last one";
+		return false;
+	}
+	next[a->dwarf_ra] = next[row->ra_reg];
+	memcpy(w->reg, next, sizeof(next));
+	w->known = known | 1u << a->dwarf_ra;
+	w->exact = row->signal_frame;
+	return true;
+}
+
+/* -- the end ---------------------------------------------------------------------------------- */
+
+/* Whether what follows @pc is the end: a few plain instructions, then the exit system call (a thread) or a
+ * trap (a program). A coroutine's first frame goes on to its scheduler. */
+static bool leads_to_end(struct walk *w, const struct sut_object *o, uint64_t pc)
+{
+	const struct sut_arch *a = w->p->mem.arch;
+	struct sut_priv *pr = w->p->priv;
+	const uint8_t *code;
+	size_t off = 0;
+
+	for (unsigned i = 0; i < pr->n_outermost; i++)
+		if (pr->outermost[i] == pc)
+			return true;
+	code = o && o->elf ? sut_elf_bytes(o->elf, pc - o->bias, 64) : NULL;
+	for (unsigned i = 0; code && i < MAX_EXIT; i++) {
+		struct sut_insn insn;
+
+		if (a->insn_decode(code + off, 64 - off, pc + off, &insn))
+			return false;
+		if (insn.kind == (w->t->is_main ? SUT_INSN_TRAP : SUT_INSN_SYSCALL)) {
+			if (pr->n_outermost < SUT_ARRAY_SIZE(pr->outermost))
+				pr->outermost[pr->n_outermost++] = pc;
+			return true;
+		}
+		if (insn.kind != SUT_INSN_OTHER && insn.kind != SUT_INSN_NOP)
+			return false;
+		off += insn.len;
+	}
+	return false;
+}
+
+/* Whether the outermost frame stands where the thread's own stack begins. */
+static bool at_own_base(struct walk *w)
+{
+	struct sut_priv *pr = w->p->priv;
+	uint64_t top = sut_stack_top(w->p, w->t), len;
+
+	if (w->t->is_main)
+		return pr->start_stack && w->cfa + 256 >= pr->start_stack && w->cfa <= pr->start_stack + MAX_ARGS;
+	if (w->cfa > top || top - w->cfa > MAX_BASE)
+		return false;
+	/* No hole up to the thread's block. */
+	for (uint64_t at = w->cfa; at < top; at += len) {
+		len = top - at < SUT_STACK_WIN ? top - at : SUT_STACK_WIN;
+		if (at >= pr->stack_addr && sut_fits(at - pr->stack_addr, len, pr->stack_len))
+			continue;
+		sut_stack_load(w->p, at, len);
+		if (pr->stack_len < len)
+			return false;
+	}
+	return true;
+}
+
+static bool is_end(struct walk *w, const struct sut_object *o, uint64_t pc)
+{
+	struct sut_expr_ops env = { read_reg, read_mem, w };
+	const struct sut_cfi_row *row;
+	struct sut_object *ignored;
+
+	if (w->exact) {
+		w->why = "a thread in its first instructions";
+		return false;
+	}
+	row = find_row(w, pc - 1, &ignored);
+	if (!row || !compute_cfa(w, row, &env)) {
+		w->why = "an outermost frame without a place";
+		return false;
+	}
+	if (!leads_to_end(w, o, pc)) {
+		w->why = "an outermost frame that is neither a program's nor a thread's";
+		return false;
+	}
+	if (!at_own_base(w)) {
+		w->why = "a stack that is not the thread's own";
+		return false;
+	}
+	return true;
+}
+
+/* -- the walk --------------------------------------------------------------------------------- */
+
+static void init_regs(struct walk *w)
+{
+	const struct sut_arch *a = w->p->mem.arch;
+
+	for (unsigned n = 0; n < SUT_CFI_REGS && n < a->n_dwarf_regs; n++)
+		if (a->regs_dwarf(&w->t->regs, n, &w->reg[n]))
+			w->known |= 1u << n;
+	w->exact = true;
+}
+
+size_t sut_unwind(struct suture_process *p, struct sut_thread *t, const struct sut_extra_cfi *extra, size_t n_extra,
+		  struct sut_frame *frames, size_t cap, bool *reliable, const char **why)
+{
+	const struct sut_arch *a = p->mem.arch;
+	struct walk w = { .p = p, .t = t, .extra = extra, .n_extra = n_extra };
+	struct sut_expr_ops env = { read_reg, read_mem, &w };
+	size_t n = 0;
+
+	*reliable = false;
+	if (!t->regs_valid || !a->regs_native(&t->regs)) {
+		w.why = "32-bit code";
+		goto out;
+	}
+	init_regs(&w);
+	for (unsigned i = 0; i < MAX_FRAMES; i++) {
+		uint64_t pc = w.reg[a->dwarf_ra];
+		const struct sut_cfi_row *row;
+		struct sut_object *o;
+
+		if (n < cap)
+			frames[n] = (struct sut_frame){ .pc = pc, .exact = w.exact };
+		n++;
+		row = find_row(&w, w.exact ? pc : pc - 1, &o);
+		if (!row)
+			goto out;
+		if (row->ra_undefined) {
+			*reliable = is_end(&w, o, pc);
+			if (n <= cap)
+				frames[n - 1].cfa = w.cfa;
+			goto out;
+		}
+		if (!compute_cfa(&w, row, &env)) {
+			w.why = "a frame that needs an unknown register";
+			goto out;
+		}
+		if (n <= cap) {
+			frames[n - 1].cfa = w.cfa;
+			frames[n - 1].signal_frame = row->signal_frame;
+		}
+		if (!step(&w, row))
+			goto out;
+	}
+	w.why = "too many frames";
+out:
+	if (why)
+		*why = *reliable ? NULL : w.why;
+	return n < cap ? n : cap;
+}
