@@ -61,11 +61,13 @@ struct sut_elf {
 
 /**
  * Opens a file by descriptor (taken over, closed on failure too). @name is for messages, and, when it is an
- * absolute path outside /proc, tells where .gnu_debuglink looks. The content is read into memory, so that
- * nobody can truncate it under us (files of more than 256 MiB are mapped). -SUTURE_EREFUSED: not a regular
+ * absolute path outside /proc, tells where .gnu_debuglink looks. The content is mapped where a read lease (fcntl(2)) keeps
+ * everybody from changing the file as long as it is open, else read into memory, so that nobody can truncate it under
+ * us (files of more than 256 MiB are mapped in any case). -SUTURE_EREFUSED: not a regular
  * file, not ELF, truncated or damaged; the text says what.
  */
 int sut_elf_open_fd(struct suture_ctx *ctx, int fd, const char *name, struct sut_elf **ret) __must_check;
+/** Opens a file that the user named; always read, without a lease. */
 int sut_elf_open(struct suture_ctx *ctx, const char *path, struct sut_elf **ret) __must_check;
 /**
  * Opens an image in memory (a heap buffer, taken over, freed on failure too): an ELF file, or what a process

@@ -8,9 +8,12 @@
  * Calls no process and keeps no state outside of struct sut_elf.
  */
 #include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 
 #include "elf/priv.h"
 #include "elf/root.h"
@@ -247,10 +250,10 @@ static int read_sections(struct sut_elf *e, const GElf_Ehdr *eh)
 		return 0;
 	if (eh->e_shentsize != entsize || elf_getshdrnum(e->elf, &n) || n > UINT32_MAX ||
 	    !sut_fits(eh->e_shoff, n * entsize, e->image_size))
-		return sut_elf_damaged(e, "it is truncated: %zu section headers at byte %llu of %zu", n,
+		return sut_elf_damaged(e, "section headers: %s", elf_errmsg(-1));
+	if (!n) /* libelf says so when they do not fit */
+		return sut_elf_damaged(e, "it is truncated: the section headers at byte %llu do not fit into %zu",
 				       (unsigned long long)eh->e_shoff, e->image_size);
-	if (!n)
-		return 0;
 	if (elf_getshdrstrndx(e->elf, &shstrndx))
 		return sut_elf_damaged(e, "section names: %s", elf_errmsg(-1));
 	for (size_t i = 0; i < n; i++) {
@@ -384,7 +387,41 @@ static int map_image(struct sut_elf *e)
 	return 0;
 }
 
-static int load_file(struct sut_elf *e)
+/* Whether pages of the file come from a file system whose server is the kernel, or that we run from ourselves. */
+static bool is_local(int fd, const struct stat *st)
+{
+	static const uint32_t local[] = {
+		0xef53, /* ext4 */
+		0x58465342, /* xfs */
+		0x9123683e, /* btrfs */
+		0xf2f52010, /* f2fs */
+		0x2fc12fc1, /* zfs */
+		0x01021994, /* tmpfs */
+	};
+	struct statfs fs;
+	struct stat root;
+
+	if (fstatfs(fd, &fs))
+		return false;
+	for (size_t i = 0; i < SUT_ARRAY_SIZE(local); i++)
+		if ((uint32_t)fs.f_type == local[i])
+			return true;
+	return !stat("/", &root) && root.st_dev == st->st_dev;
+}
+
+/*
+ * Takes a read lease: while we hold it, nobody can open the file for writing or truncate it (they wait for us,
+ * at most /proc/sys/fs/lease-break-time), so it can be mapped without fear of SIGBUS. It goes with the
+ * descriptor. The signal that tells of somebody waiting is one that does nothing, and then none.
+ */
+static bool take_lease(int fd)
+{
+	if (fcntl(fd, F_SETSIG, SIGURG) || fcntl(fd, F_SETLEASE, F_RDLCK))
+		return false;
+	return !fcntl(fd, F_SETOWN, 0);
+}
+
+static int load_file(struct sut_elf *e, bool lease)
 {
 	struct stat st;
 
@@ -399,6 +436,12 @@ static int load_file(struct sut_elf *e)
 		return sut_fail(e->ctx, SUTURE_EREFUSED, "%s is too large: %lld bytes, more than 4 GiB", e->name,
 				(long long)st.st_size);
 	e->image_size = (size_t)st.st_size;
+	if (lease && e->image_size >= SUT_LEASE_MIN && is_local(e->fd, &st) && take_lease(e->fd)) {
+		/* It may have changed until now, but not any more. */
+		if (fstat(e->fd, &st) || (uint64_t)st.st_size != e->image_size)
+			return sut_fail(e->ctx, SUTURE_EREFUSED, "%s changed while it was opened", e->name);
+		return map_image(e);
+	}
 	return e->image_size <= SUT_HEAP_MAX ? read_image(e) : map_image(e);
 }
 
@@ -414,7 +457,7 @@ static int finish(struct sut_elf *e, int err, struct sut_elf **ret)
 	return 0;
 }
 
-int sut_elf_open_fd(struct suture_ctx *ctx, int fd, const char *name, struct sut_elf **ret)
+static int open_fd(struct suture_ctx *ctx, int fd, const char *name, bool lease, struct sut_elf **ret)
 {
 	struct sut_elf *e = elf_new(ctx, name);
 
@@ -423,7 +466,12 @@ int sut_elf_open_fd(struct suture_ctx *ctx, int fd, const char *name, struct sut
 		return sut_nomem(ctx);
 	}
 	e->fd = fd;
-	return finish(e, load_file(e), ret);
+	return finish(e, load_file(e, lease), ret);
+}
+
+int sut_elf_open_fd(struct suture_ctx *ctx, int fd, const char *name, struct sut_elf **ret)
+{
+	return open_fd(ctx, fd, name, true, ret);
 }
 
 int sut_elf_open(struct suture_ctx *ctx, const char *path, struct sut_elf **ret)
@@ -434,7 +482,8 @@ int sut_elf_open(struct suture_ctx *ctx, const char *path, struct sut_elf **ret)
 		return sut_fail(ctx, SUTURE_EREFUSED, "%s is not a regular file", path);
 	if (fd < 0)
 		return sut_fail(ctx, -fd, "cannot open %s: %s", path, strerror(-fd));
-	return sut_elf_open_fd(ctx, fd, path, ret);
+	/* No lease: a compiler may want to write to a file of the user's meanwhile. */
+	return open_fd(ctx, fd, path, false, ret);
 }
 
 int sut_elf_open_memory(struct suture_ctx *ctx, void *image, size_t size, const char *name, struct sut_elf **ret)

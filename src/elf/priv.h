@@ -12,6 +12,7 @@
 
 #define SUT_FILE_MAX    ((uint64_t)4 << 30) /* larger files are refused */
 #define SUT_HEAP_MAX    ((uint64_t)256 << 20) /* larger ones are mapped instead of read */
+#define SUT_LEASE_MIN   ((uint64_t)64 << 10) /* smaller ones are read faster than mapped */
 #define SUT_LOAD_MAX    1024 /* PT_LOAD headers */
 #define SUT_VERSION_MAX 0x7fff /* highest index of a symbol version, and the most entries that are read */
 

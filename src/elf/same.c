@@ -3,8 +3,8 @@
  * same.c - do two files hold the same program? (struct sut_same_report in elf.h)
  *
  * Two builds of one source have equal code and data, but another build-id, and may
- * order .dynsym differently. Compared are, in this order: kind and entry, executable segments,
- * the layout of allocated sections, relocations as a set, and then all bytes. All
+ * order .dynsym differently. Compared are, in this order: kind, the layout
+ * of allocated sections and of executable segments, the entry, relocations as a set, and then all bytes. All
  * but the last must agree; bytes that differ are listed, and a few are tolerated by
  * the verdict SUT_SAME_BUT_FUNCS (a version number compiled in).
  * A file without section headers is compared by its segments, along the sections of the other.
@@ -186,6 +186,13 @@ static int compare_kind(struct same *s)
 		return differ(s, "only programs and libraries can be compared");
 	if (!a->sec.n && !b->sec.n)
 		return differ(s, "neither file has section headers");
+	return 0;
+}
+
+static int compare_entry(struct same *s)
+{
+	const struct sut_elf *a = s->a, *b = s->b;
+
 	if (a->entry != b->entry)
 		return differ(s, "the entry point is 0x%llx in one and 0x%llx in the other",
 			      (unsigned long long)a->entry, (unsigned long long)b->entry);
@@ -423,6 +430,8 @@ int sut_elf_same_content(struct sut_elf *a, struct sut_elf *b, struct sut_same_r
 		err = compare_layout(&s, &sa, &sb);
 	if (!err)
 		err = compare_segments(&s);
+	if (!err)
+		err = compare_entry(&s);
 	if (!err)
 		err = compare_relocations(&s);
 	if (!err)
