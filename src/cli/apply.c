@@ -55,5 +55,6 @@ const struct sut_command sut_cmd_apply = {
 	.min_operands = 1,
 	.max_operands = 1,
 	.complete = SUT_COMPLETE_FILE,
+	.changes = true,
 	.run = run_apply,
 };

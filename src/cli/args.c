@@ -56,7 +56,6 @@ static void make_tables(const struct sut_command *cmd, struct getopt_tables *t)
 	const struct sut_option *o;
 	char *s = t->shorts;
 
-	memset(t, 0, sizeof(*t));
 	*s++ = ':';
 	for (size_t i = 0; (o = sut_command_option(cmd, i)) && i < SUT_OPTIONS_MAX; i++) {
 		t->longs[i].name = o->name;
@@ -237,7 +236,7 @@ static int wrong_option(struct sut_cli *cli, int c, char **argv)
 
 int sut_args_parse(struct sut_cli *cli, int argc, char **argv)
 {
-	struct getopt_tables tables;
+	struct getopt_tables tables = { 0 };
 	int c, err = 0;
 
 	make_tables(cli->cmd, &tables);

@@ -52,5 +52,6 @@ const struct sut_command sut_cmd_build = {
 	.operands = "",
 	.summary = "build a patch from a source difference",
 	.options = options,
+	.changes = true,
 	.run = run_build,
 };

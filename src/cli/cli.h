@@ -101,6 +101,7 @@ struct sut_command {
 	const char *summary; /* one line, no full stop */
 	const struct sut_option *options; /* its own; the common ones come on top */
 	bool all_by_default; /* works on all processes that its --all would mean when none is named */
+	bool changes; /* a process, or a file: its result matters more than its report */
 	bool plain; /* has only --help: no result that --json could show */
 	unsigned min_operands, max_operands;
 	enum sut_complete complete; /* of the operands */

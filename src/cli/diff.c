@@ -39,5 +39,6 @@ const struct sut_command sut_cmd_diff = {
 	.min_operands = 2,
 	.max_operands = 2,
 	.complete = SUT_COMPLETE_FILE,
+	.changes = true,
 	.run = run_diff,
 };

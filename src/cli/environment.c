@@ -44,10 +44,14 @@ static void set_by_call(struct sut_env_finding *f, long result)
 /* The first line of a file below /proc or /sys; false: there is none. */
 static bool read_line(const char *path, char *buf, size_t cap)
 {
-	_cleanup_fclose_ FILE *f = fopen(path, "re");
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	ssize_t n = fd < 0 ? -1 : read(fd, buf, cap - 1);
 
-	if (!f || !fgets(buf, (int)cap, f))
+	if (fd >= 0)
+		close(fd);
+	if (n <= 0)
 		return false;
+	buf[n] = '\0';
 	buf[strcspn(buf, "\n")] = '\0';
 	return true;
 }
@@ -58,15 +62,16 @@ static bool status_value(const char *key, char *buf, size_t cap)
 	_cleanup_fclose_ FILE *f = fopen("/proc/self/status", "re");
 	char line[512];
 	size_t n = strlen(key);
+	bool found = false;
 
-	while (f && fgets(line, sizeof(line), f)) {
+	while (!found && f && fgets(line, sizeof(line), f)) {
 		if (strncmp(line, key, n) || line[n] != ':')
 			continue;
 		line[strcspn(line, "\n")] = '\0';
 		snprintf(buf, cap, "%s", line + n + 1 + strspn(line + n + 1, " \t"));
-		return true;
+		found = true;
 	}
-	return false;
+	return found;
 }
 
 static void look_kernel(struct suture_ctx *ctx, struct sut_env_finding *f)

@@ -272,8 +272,11 @@ int sut_output_finish(struct sut_cli *cli, int status)
 	err = close_stdout();
 	if (!err)
 		return status;
+	/* Who reads only the first lines of a list does not want to hear of the rest. */
+	if (err == EPIPE && !cli->cmd->changes)
+		return sut_worse_status(status, 1);
 	fprintf(stderr, "suture: the result could not be written to standard output: %s\n", strerror(err));
-	if (!status)
+	if (!status && cli->cmd->changes)
 		fprintf(stderr, "hint: what was asked for has been done; only its report is lost\n");
 	return sut_worse_status(status, 1);
 }

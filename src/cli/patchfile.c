@@ -25,7 +25,7 @@ static int table(struct suture_ctx *ctx, const struct sut_elf *e, const char *na
 int sut_patchfile_open(struct suture_ctx *ctx, const char *path, struct sut_patchfile *ret)
 {
 	struct sut_patchfile f = { 0 };
-	const void *p;
+	const void *p = NULL;
 	int err = sut_elf_open(ctx, path, &f.elf);
 
 	if (err)

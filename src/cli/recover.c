@@ -50,5 +50,6 @@ const struct sut_command sut_cmd_recover = {
 	.summary = "finish or take back what a killed suture left",
 	.options = options,
 	.complete = SUT_COMPLETE_NONE,
+	.changes = true,
 	.run = run_recover,
 };

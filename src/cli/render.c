@@ -235,7 +235,7 @@ json_t *sut_json_text(const char *s)
 		return v;
 	/* Not UTF-8: the bytes that are not ASCII are written as \xNN. */
 	for (; *s; s++) {
-		char esc[5];
+		char esc[5] = "";
 		bool ascii = (unsigned char)*s < 0x80;
 
 		if (!ascii)

@@ -68,5 +68,6 @@ const struct sut_command sut_cmd_revert = {
 	.min_operands = 1,
 	.max_operands = 1,
 	.complete = SUT_COMPLETE_PATCH,
+	.changes = true,
 	.run = run_revert,
 };

@@ -33,7 +33,18 @@ static bool changed_in_memory(struct suture_process *p, const struct sut_object 
 	       memcmp(now, file, len);
 }
 
-static char *why_not(const struct sut_object *o, const struct sut_symbol *s)
+/* Whether one of the names at its address is an IFUNC. */
+static bool is_resolver(const struct sut_symtab *t, const struct sut_symbol *s)
+{
+	size_t n, first = sut_symtab_all_at(t, s->value, &n);
+
+	for (size_t i = 0; i < n; i++)
+		if (t->sym.v[first + i].type == STT_GNU_IFUNC)
+			return true;
+	return s->type == STT_GNU_IFUNC;
+}
+
+static char *why_not(const struct sut_object *o, const struct sut_symtab *t, const struct sut_symbol *s)
 {
 	const struct sut_arch *arch = o->elf->arch;
 	const uint8_t *code;
@@ -41,8 +52,10 @@ static char *why_not(const struct sut_object *o, const struct sut_symbol *s)
 
 	if (!arch)
 		return sut_text("a machine that suture does not know");
-	if (s->type == STT_GNU_IFUNC)
+	if (is_resolver(t, s))
 		return sut_text("IFUNC resolver: it ran at start; patch the implementation that it chose");
+	if (s->parent && strstr(s->name, ".cold"))
+		return sut_text("part of %s: goes with it", s->parent->name);
 	if (!s->size)
 		return sut_text("has no size in the symbol table (assembler code?)");
 	code = sut_elf_bytes(o->elf, s->value, s->size);
@@ -67,7 +80,7 @@ static char *what_to_know(struct suture_process *p, const struct sut_object *o, 
 	if (code && len <= s->size && changed_in_memory(p, o, s, code, len))
 		return sut_text("other bytes in memory than in the file: patched, or a breakpoint");
 	if (s->parent)
-		return sut_text("part of %s", s->parent->name);
+		return sut_text("variant of %s", s->parent->name);
 	first = sut_symtab_all_at(t, s->value, &n);
 	for (size_t i = 0; i < n; i++)
 		if (t->sym.v[first + i].type == s->type && strcmp(t->sym.v[first + i].name, s->name))
@@ -94,7 +107,7 @@ static int search_object(struct suture_process *p, struct sut_object *o, const c
 
 		if ((s->type != STT_FUNC && s->type != STT_GNU_IFUNC) || fnmatch(glob, s->name, 0))
 			continue;
-		f.why = why_not(o, s);
+		f.why = why_not(o, t, s);
 		f.note = f.why ? NULL : what_to_know(p, o, t, s);
 		if (sut_vec_push(&a->v, f))
 			sut_oom();
@@ -134,7 +147,7 @@ static void show(struct sut_cli *cli, const struct answer *a)
 		_cleanup_free_ char *object = sut_safe(f->object->name);
 		_cleanup_free_ char *name = sut_text_func(f->sym->name, position(f));
 		_cleanup_free_ char *size = sut_text("%llu", (unsigned long long)f->sym->size);
-		_cleanup_free_ char *addr = sut_text("0x%llx", (unsigned long long)(f->sym->value + f->object->bias));
+		_cleanup_free_ char *addr = sut_text("0x%llx", (unsigned long long)f->sym->value + f->object->bias);
 		_cleanup_free_ char *text = sut_safe(f->why ? f->why : f->note ? f->note : "");
 		const char *cells[] = { object, name, size, addr, f->why ? "no" : "yes", text };
 

@@ -125,9 +125,12 @@ class Streams(unittest.TestCase):
         r, w = os.pipe()
         os.close(r)
         p = subprocess.run([SUTURE, 'apply', '-p', '4711', 'f.sut'], stdout=w, stderr=subprocess.PIPE, text=True)
-        os.close(w)
         self.assertEqual(p.returncode, 1)
         self.assertIn('Broken pipe', p.stderr)
+        self.assertIn('only its report is lost', p.stderr)
+        p = subprocess.run([SUTURE, 'status', '-p', '4711'], stdout=w, stderr=subprocess.PIPE, text=True)
+        self.assertEqual((p.returncode, p.stderr), (1, ''), 'nothing was changed, nobody reads')
+        os.close(w)
 
     def test_a_failure_is_not_hidden_by_a_full_stdout(self):
         with open('/dev/full', 'w') as full:
