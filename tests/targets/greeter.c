@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * greeter - a server that keeps libgreet in a process: four threads greet all the time and check every greeting, the
- * main thread answers "greet NAME", "count", "wrong" and "quit" on stdin.
+ * main thread answers "greet NAME", "part NAME", "count", "wrong" and "quit" on stdin. greeter.diff changes part().
  */
 #include <pthread.h>
 #include <stdio.h>
@@ -28,6 +28,11 @@ static void *run(void *arg)
 	return NULL;
 }
 
+__attribute__((noinline)) static void part(const char *name, char *text, size_t size)
+{
+	snprintf(text, size, "so long %s", name);
+}
+
 int main(void)
 {
 	char line[128], text[128];
@@ -44,6 +49,9 @@ int main(void)
 		line[strcspn(line, "\n")] = 0;
 		if (strncmp(line, "greet ", 6) == 0) {
 			greet(line + 6, text, sizeof(text));
+			printf("%s\n", text);
+		} else if (strncmp(line, "part ", 5) == 0) {
+			part(line + 5, text, sizeof(text));
 			printf("%s\n", text);
 		} else if (strcmp(line, "count") == 0) {
 			printf("%s\n", greet_count() > 0 ? "counted" : "none");
