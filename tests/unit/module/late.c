@@ -33,6 +33,10 @@ uint8_t *late_image(const char *path, size_t *ret_len)
 		const char *name = image + strtab->sh_offset + sym[i].st_name;
 		char late[256];
 
+		if (sym[i].st_shndx == SHN_UNDEF && !strncmp(name, "abs_", 4)) {
+			sym[i].st_shndx = SHN_ABS;
+			sym[i].st_value = strtoull(name + 4, NULL, 16);
+		}
 		if (sym[i].st_shndx != SHN_UNDEF || strncmp(name, "late_", 5))
 			continue;
 		snprintf(late, sizeof(late), SUTURE_SYM_PREFIX "0.%s,0", name + 5);

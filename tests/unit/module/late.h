@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* late.h - makes late symbols of an object file: undefined "late_NAME" becomes ".suture.sym.0.NAME,0". */
+/*
+ * late.h - makes late symbols of an object file: undefined "late_NAME" becomes ".suture.sym.0.NAME,0".
+ * Undefined "abs_HEX" becomes an absolute symbol of that value, which no assembler makes by itself.
+ */
 #ifndef TEST_LATE_H
 #define TEST_LATE_H
 
