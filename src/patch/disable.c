@@ -284,5 +284,5 @@ int suture_patch_disable(struct suture_process *p, const char *name, const struc
 	suture_report_free(d.report);
 	sut_target_unlock(p);
 	sut_tool_signals_unblock();
-	return err;
+	return sut_target_outcome(p, err);
 }

@@ -454,7 +454,7 @@ int suture_patch_enable(struct suture_process *p, struct suture_patch *patch, co
 	enable_free(&e);
 	sut_target_unlock(p);
 	sut_tool_signals_unblock();
-	return err;
+	return sut_target_outcome(p, err);
 }
 
 /* --- preflight ------------------------------------------------------------------------------------ */
@@ -512,5 +512,5 @@ int suture_patch_check(struct suture_process *p, struct suture_patch *patch, str
 	enable_free(&e);
 	sut_target_unlock(p);
 	sut_tool_signals_unblock();
-	return err;
+	return sut_target_outcome(p, err);
 }

@@ -143,6 +143,8 @@ struct sut_target {
 };
 extern const struct sut_threads_ops sut_target_ops;
 
+/** What a failed call shall return: -SUTURE_EGONE when the process has ended meanwhile, whatever failed because of it. */
+int sut_target_outcome(struct suture_process *p, int err);
 /** Start time of this process as in /proc (field 22), 0: unknown. */
 uint64_t sut_self_start_time(void);
 /** Whether somebody wants this tool to end (its signals are blocked while it works on a target). */

@@ -303,5 +303,5 @@ int suture_process_recover(struct suture_process *p, const struct suture_enable_
 	sut_registry_free(r.reg);
 	sut_target_unlock(p);
 	sut_tool_signals_unblock();
-	return err;
+	return sut_target_outcome(p, err);
 }

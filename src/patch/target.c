@@ -60,6 +60,20 @@ bool sut_tool_signals_pending(void)
 				     sigismember(&set, SIGHUP) || sigismember(&set, SIGQUIT));
 }
 
+/* A process that is being killed loses its memory and threads some time before it is seen as ended. */
+#define ENDING_MS 20
+
+int sut_target_outcome(struct suture_process *p, int err)
+{
+	if (!err || err == -SUTURE_EGONE || err == -SUTURE_ENOTHING || err == -SUTURE_ENOTFOUND)
+		return err;
+	for (unsigned i = 0; i < ENDING_MS && sut_process_alive(p); i++)
+		sut_process_sleep(p, 1);
+	if (sut_process_alive(p))
+		return err;
+	return sut_fail(p->ctx, SUTURE_EGONE, "%s[%d] ended meanwhile", p->comm, p->pid);
+}
+
 void sut_error_keep(struct suture_ctx *ctx, struct sut_error_kept *ret)
 {
 	const struct suture_error *e = suture_ctx_error(ctx);
@@ -236,7 +250,8 @@ static void tell_busy(struct sut_target *t, struct sut_busy *busy, unsigned *n_b
 		t->on_busy(t->arg, now);
 }
 
-/* A stop that could not be had in time counts as a busy thread: another attempt may do. */
+/* A stop that could not be had (in time, or while a vfork child runs on the same memory) counts as a busy thread:
+ * another attempt may do. */
 static int not_stopped(struct sut_target *t, struct sut_busy *busy, unsigned *n_busy)
 {
 	if (t->stop_ms < STOP_MAX_MS)
@@ -259,7 +274,7 @@ static int target_stop_clear(void *arg, const struct sut_code_range *ranges, siz
 	if (!t->stop_ms)
 		t->stop_ms = STOP_MIN_MS;
 	err = sut_process_stop(t->p, t->stop_ms);
-	if (err == -SUTURE_ETIMEOUT)
+	if (err == -SUTURE_ETIMEOUT || err == -SUTURE_EREFUSED)
 		return not_stopped(t, busy, n_busy);
 	if (err)
 		return err;

@@ -244,6 +244,11 @@ int suture_process_attach(struct suture_ctx *ctx, pid_t pid, const struct suture
 	if (!err)
 		err = sut_process_refresh(p);
 	if (err) {
+		struct pollfd pfd = { .fd = p->pidfd, .events = POLLIN };
+
+		/* A process that is being killed loses its memory some time before it is seen as ended. */
+		if (err != -SUTURE_ENOTFOUND && p->pidfd >= 0 && poll(&pfd, 1, 20) > 0)
+			err = sut_fail(ctx, SUTURE_EGONE, "%s[%d] ended meanwhile", p->comm, pid);
 		suture_process_detach(p);
 		return err;
 	}

@@ -32,6 +32,7 @@
 #include "process/internal.h"
 
 #define CALL_TIMEOUT_NS 10000000000u /* a call that takes longer has left its thread for good */
+#define SPIN_NS         30000 /* a stop comes that soon where another processor is free; sleeping doubles the time */
 #define CANDIDATES      16 /* threads looked at before a less suited one is taken */
 
 /* linux/ptrace.h, newer than some headers. */
@@ -206,6 +207,7 @@ static bool at_stop(const struct sut_thread *t, unsigned op)
 static int run_to_stop(struct suture_process *p, struct sut_thread *t, unsigned op, uint64_t deadline)
 {
 	struct sut_priv *pr = p->priv;
+	uint64_t begin = sut_now_ns();
 	int sig = 0;
 
 	t->stopped = false;
@@ -222,7 +224,8 @@ static int run_to_stop(struct suture_process *p, struct sut_thread *t, unsigned 
 				return sut_fail(p->ctx, SUTURE_ETIMEOUT,
 						"a system call in thread %d of %s[%d] does not come back", t->tid,
 						p->comm, p->pid);
-			sut_event_wait(1000000);
+			if (sut_now_ns() - begin > SPIN_NS)
+				sut_event_wait(1000000);
 			continue;
 		case SUT_EVENT_SYSCALL:
 			if (!at_stop(t, op))
@@ -530,7 +533,7 @@ int sut_process_borrow(struct suture_process *p, unsigned timeout_ms)
 		return sut_fail_gone(p);
 	sut_hold_begin(p);
 	for (bool choosy = true;; choosy = false) {
-		if (sut_procfs_tids(p)) {
+		if (sut_procfs_tids(p) || !sut_process_alive(p)) {
 			err = sut_fail_gone(p);
 			break;
 		}

@@ -1,0 +1,377 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * test_live.c - patches into a real process and out again: threads that call the functions all the time check
+ * every result, and what is seen from outside (bytes, maps, status) must agree.
+ */
+#include <fcntl.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "live.h"
+#include "patch/internal.h"
+
+static const struct suture_enable_opts short_time = { .sz = sizeof(short_time), .timeout_ms = 300 };
+
+static void want_state(pid_t pid, const char *name, enum suture_patch_state want, const char *want_sites)
+{
+	enum suture_patch_state state;
+	const char *sites;
+
+	assert_true(live_state(pid, name, &state, &sites));
+	assert_string_equal(suture_patch_state_name(state), suture_patch_state_name(want));
+	assert_string_equal(sites, want_sites);
+}
+
+static void test_in_and_out(void **state)
+{
+	struct suture_patch *patch = live_patch_exe();
+	uint8_t before[32], after[32];
+	struct suture_report *r = NULL;
+	enum suture_patch_state st;
+	size_t private_before, private_after;
+	const char *sites;
+	struct victim v;
+
+	victim_start(&v, "4", NULL);
+	victim_sees(&v, false);
+	victim_text(v.pid, before, &private_before);
+	assert_false(live_state(v.pid, "fix-exe", &st, &sites));
+
+	live_want(live_enable(v.pid, patch, NULL, &r), 0, "enable");
+	assert_int_equal(r->n_funcs, 2);
+	assert_string_equal(r->text_method, "swap");
+	assert_int_equal(r->threads, 5);
+	assert_true(r->funcs[0].new_addr);
+	suture_report_free(r);
+	victim_sees(&v, true);
+	want_state(v.pid, "fix-exe", SUTURE_STATE_ENABLED, "jump");
+	live_want(live_enable(v.pid, patch, NULL, NULL), -SUTURE_ENOTHING, "enable again");
+
+	live_want(live_disable(v.pid, "fix-exe", NULL), 0, "disable");
+	victim_sees(&v, false);
+	want_state(v.pid, "fix-exe", SUTURE_STATE_PARKED, "original");
+	victim_text(v.pid, after, &private_after);
+	assert_memory_equal(before, after, sizeof(before));
+	assert_int_equal(private_after, private_before);
+	live_want(live_disable(v.pid, "fix-exe", NULL), -SUTURE_ENOTFOUND, "disable again");
+	live_want(live_disable(v.pid, "nonesuch", NULL), -SUTURE_ENOTFOUND, "disable another");
+	victim_end(&v);
+	suture_patch_close(patch);
+}
+
+static void cycles(struct suture_patch *patch, unsigned n, const struct suture_enable_opts *o)
+{
+	char *second = NULL;
+	struct victim v;
+
+	victim_start(&v, "4", NULL);
+	for (unsigned i = 1; i <= n; i++) {
+		live_want(live_enable(v.pid, patch, o, NULL), 0, "enable");
+		victim_sees(&v, true);
+		live_want(live_disable(v.pid, suture_patch_name(patch), o), 0, "disable");
+		victim_sees(&v, false);
+		if (i == 2)
+			second = victim_maps(v.pid);
+	}
+	if (second) {
+		char *last = victim_maps(v.pid);
+
+		assert_string_equal(last, second);
+		free(last);
+	}
+	free(second);
+	victim_end(&v);
+}
+
+static void test_200_cycles(void **state)
+{
+	struct suture_patch *patch = live_patch_exe();
+
+	cycles(patch, 200, NULL);
+	suture_patch_close(patch);
+}
+
+static void test_two_objects(void **state)
+{
+	struct suture_patch *patch = live_patch_both();
+
+	cycles(patch, 20, NULL);
+	suture_patch_close(patch);
+}
+
+static void test_plain_write(void **state)
+{
+	const struct suture_enable_opts write_opts = { .sz = sizeof(write_opts), .force_write = true };
+	struct suture_patch *exe = live_patch_exe(), *both = live_patch_both();
+	struct suture_report *r = NULL;
+	struct victim v;
+
+	cycles(exe, 10, &write_opts);
+	cycles(both, 10, &write_opts);
+	victim_start(&v, "1", NULL);
+	live_want(live_enable(v.pid, exe, &write_opts, &r), 0, "enable");
+	assert_string_equal(r->text_method, "write");
+	assert_non_null(r->text_why);
+	suture_report_free(r);
+	victim_end(&v);
+	suture_patch_close(exe);
+	suture_patch_close(both);
+}
+
+static void test_busy(void **state)
+{
+	struct suture_patch *patch = live_patch_slow(), *exe = live_patch_exe();
+	enum suture_patch_state st;
+	const char *sites;
+	char *before, *after;
+	struct victim v;
+
+	victim_start(&v, "3", "slow", NULL);
+	v.shared->hold = 1;
+	while (__atomic_load_n(&v.shared->inside, __ATOMIC_SEQ_CST) < 3)
+		usleep(1000);
+	before = victim_maps(v.pid);
+	live_want(live_enable(v.pid, patch, &short_time, NULL), -SUTURE_ETIMEOUT, "enable while all are inside");
+	assert_non_null(strstr(suture_ctx_error(live_ctx)->message, "slow_work"));
+	after = victim_maps(v.pid);
+	assert_string_equal(after, before);
+	assert_false(live_state(v.pid, "fix-slow", &st, &sites));
+	free(before);
+	free(after);
+
+	v.shared->hold = 0;
+	live_want(live_enable(v.pid, patch, NULL, NULL), 0, "enable");
+	v.shared->hold = 1;
+	while (__atomic_load_n(&v.shared->inside, __ATOMIC_SEQ_CST) < 3)
+		usleep(1000);
+	live_want(live_disable(v.pid, "fix-slow", &short_time), -SUTURE_ETIMEOUT, "disable while all are inside");
+	assert_non_null(strstr(suture_ctx_error(live_ctx)->message, "slow_work (patched)"));
+	want_state(v.pid, "fix-slow", SUTURE_STATE_ENABLED, "jump");
+	/* another function of the same process is not concerned */
+	live_want(live_enable(v.pid, exe, NULL, NULL), 0, "enable another");
+	live_want(live_disable(v.pid, "fix-exe", NULL), 0, "disable another");
+	v.shared->hold = 0;
+	live_want(live_disable(v.pid, "fix-slow", NULL), 0, "disable");
+	victim_end(&v);
+	suture_patch_close(patch);
+	suture_patch_close(exe);
+}
+
+static void test_two_patches(void **state)
+{
+	struct suture_patch *exe = live_patch_exe(), *slow = live_patch_slow(), *both = live_patch_both();
+	uint8_t before[32], after[32];
+	size_t private;
+	struct victim v;
+
+	victim_start(&v, "2", NULL);
+	victim_text(v.pid, before, &private);
+	live_want(live_enable(v.pid, exe, NULL, NULL), 0, "first");
+	live_want(live_enable(v.pid, slow, NULL, NULL), 0, "second");
+	live_want(live_enable(v.pid, both, NULL, NULL), -SUTURE_EREFUSED, "the same function again");
+	assert_non_null(strstr(suture_ctx_error(live_ctx)->message, "patched already, by fix-exe"));
+	live_want(live_disable(v.pid, "fix-exe", NULL), 0, "the first one first");
+	victim_sees(&v, false);
+	want_state(v.pid, "fix-slow", SUTURE_STATE_ENABLED, "jump");
+	live_want(live_enable(v.pid, both, NULL, NULL), 0, "now it may");
+	victim_sees(&v, true);
+	live_want(live_disable(v.pid, "fix-slow", NULL), 0, "out");
+	live_want(live_disable(v.pid, "fix-both", NULL), 0, "out");
+	victim_text(v.pid, after, &private);
+	assert_memory_equal(before, after, sizeof(before));
+	assert_int_equal(private, 0);
+	victim_end(&v);
+	suture_patch_close(exe);
+	suture_patch_close(slow);
+	suture_patch_close(both);
+}
+
+static void test_stopped_target(void **state)
+{
+	struct suture_patch *patch = live_patch_exe();
+	int status;
+	struct victim v;
+
+	victim_start(&v, "2", NULL);
+	kill(v.pid, SIGSTOP);
+	assert_int_equal(waitpid(v.pid, &status, WUNTRACED), v.pid);
+	assert_true(WIFSTOPPED(status));
+	live_want(live_enable(v.pid, patch, NULL, NULL), 0, "enable while stopped");
+	{
+		unsigned long seen = v.shared->new_calls;
+
+		usleep(20000);
+		assert_int_equal(v.shared->new_calls, seen);
+	}
+	live_want(live_disable(v.pid, "fix-exe", NULL), 0, "disable while stopped");
+	live_want(live_enable(v.pid, patch, NULL, NULL), 0, "enable while stopped");
+	kill(v.pid, SIGCONT);
+	victim_sees(&v, true);
+	victim_end(&v);
+	suture_patch_close(patch);
+}
+
+static void test_restless_targets(void **state)
+{
+	static const char *const mode[] = { "fork", "threads", "vfork", "block" };
+	struct suture_patch *exe = live_patch_exe(), *both = live_patch_both();
+
+	for (size_t i = 0; i < SUT_ARRAY_SIZE(mode); i++) {
+		struct victim v;
+
+		victim_start(&v, "3", mode[i], NULL);
+		for (int n = 0; n < 15; n++) {
+			struct suture_patch *patch = n % 2 ? both : exe;
+
+			live_want(live_enable(v.pid, patch, NULL, NULL), 0, mode[i]);
+			victim_sees(&v, true);
+			live_want(live_disable(v.pid, suture_patch_name(patch), NULL), 0, mode[i]);
+			victim_sees(&v, false);
+		}
+		victim_end(&v);
+	}
+	suture_patch_close(exe);
+	suture_patch_close(both);
+}
+
+/* Writes one byte over a function of the victim, as a debugger would. */
+static uint8_t swap_byte(pid_t pid, const char *function, uint8_t byte)
+{
+	struct suture_process *p = NULL;
+	const struct sut_symbol *sym;
+	struct sut_symtab *t;
+	uint8_t old;
+
+	live_want(suture_process_attach(live_ctx, pid, NULL, &p), 0, "attach");
+	live_want(sut_process_refresh(p), 0, "refresh");
+	live_want(sut_object_symtab(p, &p->obj.v[0], &t), 0, "symbols");
+	sym = sut_symtab_nth(t, function, 1);
+	assert_non_null(sym);
+	assert_int_equal(sut_mem_read(sut_process_mem(p), sym->value + p->obj.v[0].bias, &old, 1), 0);
+	assert_int_equal(sut_mem_write(sut_process_mem(p), sym->value + p->obj.v[0].bias, &byte, 1), 0);
+	suture_process_detach(p);
+	return old;
+}
+
+static void test_foreign_bytes(void **state)
+{
+	struct suture_patch *slow = live_patch_slow();
+	struct suture_report *r = NULL;
+	struct suture_process *p = NULL;
+	char *before, *after;
+	struct victim v;
+	uint8_t old;
+
+	victim_start(&v, "1", NULL); /* nobody calls slow_work() here */
+	before = victim_maps(v.pid);
+	old = swap_byte(v.pid, "slow_work", 0xcc);
+	live_want(live_enable(v.pid, slow, NULL, NULL), -SUTURE_EREFUSED, "a breakpoint");
+	assert_non_null(strstr(suture_ctx_error(live_ctx)->message, "breakpoint or uprobe"));
+	after = victim_maps(v.pid);
+	assert_string_equal(after, before);
+	swap_byte(v.pid, "slow_work", old);
+	live_want(suture_process_attach(live_ctx, v.pid, NULL, &p), 0, "attach");
+	live_want(suture_patch_check(p, slow, &r), 0, "check");
+	suture_report_free(r);
+	suture_process_detach(p);
+	live_want(live_enable(v.pid, slow, NULL, NULL), 0, "enable");
+	old = swap_byte(v.pid, "slow_work", 0xcc);
+	want_state(v.pid, "fix-slow", SUTURE_STATE_ENABLED, "foreign");
+	live_want(live_disable(v.pid, "fix-slow", NULL), -SUTURE_EREFUSED, "a breakpoint on the site");
+	swap_byte(v.pid, "slow_work", old);
+	live_want(live_disable(v.pid, "fix-slow", NULL), 0, "disable");
+	free(before);
+	free(after);
+	victim_end(&v);
+	suture_patch_close(slow);
+}
+
+static void test_check_changes_nothing(void **state)
+{
+	struct suture_patch *patch = live_patch_slow();
+	struct suture_process *p = NULL;
+	struct suture_report *r = NULL;
+	char *before, *after;
+	struct victim v;
+
+	victim_start(&v, "2", "slow", NULL);
+	v.shared->hold = 1;
+	while (__atomic_load_n(&v.shared->inside, __ATOMIC_SEQ_CST) < 2)
+		usleep(1000);
+	before = victim_maps(v.pid);
+	live_want(suture_process_attach(live_ctx, v.pid, NULL, &p), 0, "attach");
+	live_want(suture_patch_check(p, patch, &r), 0, "check");
+	suture_process_detach(p);
+	assert_int_equal(r->n_funcs, 1);
+	assert_int_equal(r->funcs[0].busy, 2);
+	assert_string_equal(r->funcs[0].busy_in, "slow_work");
+	assert_int_equal(r->threads, 3);
+	suture_report_free(r);
+	after = victim_maps(v.pid);
+	assert_string_equal(after, before);
+	free(before);
+	free(after);
+	victim_end(&v);
+	suture_patch_close(patch);
+}
+
+static void test_exit_in_the_middle(void **state)
+{
+	struct suture_patch *patch = live_patch_exe();
+
+	for (int i = 0; i < 20; i++) {
+		struct victim v;
+		int err = 0;
+		pid_t killer;
+
+		victim_start(&v, "3", "threads", NULL);
+		killer = fork();
+		if (!killer) {
+			usleep((useconds_t)(i * 1500));
+			kill(v.pid, SIGKILL);
+			_exit(0);
+		}
+		while (!err) {
+			err = live_enable(v.pid, patch, NULL, NULL);
+			if (!err)
+				err = live_disable(v.pid, "fix-exe", NULL);
+		}
+		if (err != -SUTURE_EGONE && err != -SUTURE_ENOTFOUND)
+			live_want(err, -SUTURE_EGONE, "a process that ends");
+		waitpid(killer, NULL, 0);
+		waitpid(v.pid, NULL, 0);
+		unlink(v.path);
+	}
+	suture_patch_close(patch);
+}
+
+int main(int argc, char **argv)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_in_and_out),
+		cmocka_unit_test(test_200_cycles),
+		cmocka_unit_test(test_two_objects),
+		cmocka_unit_test(test_plain_write),
+		cmocka_unit_test(test_busy),
+		cmocka_unit_test(test_two_patches),
+		cmocka_unit_test(test_stopped_target),
+		cmocka_unit_test(test_restless_targets),
+		cmocka_unit_test(test_foreign_bytes),
+		cmocka_unit_test(test_check_changes_nothing),
+		cmocka_unit_test(test_exit_in_the_middle),
+	};
+
+	live_args(argc, argv);
+	if (getenv("SUTURE_TEST"))
+		cmocka_set_test_filter(getenv("SUTURE_TEST"));
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
