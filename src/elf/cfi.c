@@ -23,6 +23,7 @@ struct source {
 	Dwarf *dw; /* .debug_frame */
 	Elf *elf; /* the little file ... */
 	uint8_t *image; /* ... and its bytes */
+	uint64_t undefined; /* registers that some entry declares undefined (cficheck.c) */
 };
 
 struct cached {
@@ -106,7 +107,7 @@ static int open_eh_frame(struct sut_elf *e, struct source *ret)
 	b = sec ? (struct sut_bytes){ sec->data, sec->size } : by_eh_frame_hdr(e);
 	if (!b.p || !b.len)
 		return sut_fail(e->ctx, SUTURE_ENOTFOUND, "%s has no call frame information", e->name);
-	err = sut_cfi_check(e, b, true, !sec);
+	err = sut_cfi_check(e, b, true, !sec, &s.undefined);
 	if (err)
 		return err;
 	s.cfi = dwarf_getcfi_elf(e->elf);
@@ -184,7 +185,7 @@ static int open_debug_frame(struct sut_elf *e, struct source *ret)
 	if (!data || !data->d_buf)
 		err = sut_elf_damaged(e, ".debug_frame: %s", dwarf_errmsg(-1));
 	else
-		err = sut_cfi_check(e, (struct sut_bytes){ data->d_buf, data->d_size }, false, false);
+		err = sut_cfi_check(e, (struct sut_bytes){ data->d_buf, data->d_size }, false, false, &s.undefined);
 	if (!err) {
 		s.cfi = dwarf_getcfi(s.dw);
 		if (!s.cfi)
@@ -326,7 +327,23 @@ static bool convert_cfa(Dwarf_Frame *f, struct sut_cfi_row *row)
 	return true;
 }
 
-static bool convert(Dwarf_Frame *f, uint64_t pc, struct sut_cfi_row *row)
+/*
+ * What libdw assumes for registers that CFI does not mention comes from its table of the ABI, and that one
+ * (0.188) has rax for rbx. An undefined rbx was not mentioned, unless the file says so somewhere; and that a
+ * caller's rax is the same is never believed.
+ */
+static void correct_defaults(const struct sut_elf *e, uint64_t undefined, struct sut_cfi_row *row)
+{
+	if (e->machine != EM_X86_64)
+		return;
+	if (row->reg[0].rule == SUT_CFI_SAME)
+		row->reg[0].rule = SUT_CFI_UNDEFINED;
+	if (row->reg[3].rule == SUT_CFI_UNDEFINED && !(undefined & 1u << 3))
+		row->reg[3].rule = SUT_CFI_SAME;
+}
+
+static bool convert(const struct sut_elf *e, const struct source *s, Dwarf_Frame *f, uint64_t pc,
+		    struct sut_cfi_row *row)
 {
 	Dwarf_Addr start = 0, end = 0;
 	int ra = dwarf_frame_info(f, &start, &end, &row->signal_frame);
@@ -339,8 +356,9 @@ static bool convert(Dwarf_Frame *f, uint64_t pc, struct sut_cfi_row *row)
 	row->start = start;
 	row->end = end;
 	row->ra_reg = (unsigned)ra;
-	/* cficheck.c has seen to it that a rule for the return address was given; in a signal frame, not even then. */
-	row->ra_undefined = row->reg[ra].rule == SUT_CFI_UNDEFINED && !row->signal_frame;
+	correct_defaults(e, s->undefined, row);
+	/* An omission is no statement, and a signal frame is never the outermost. */
+	row->ra_undefined = row->reg[ra].rule == SUT_CFI_UNDEFINED && (s->undefined >> ra & 1) && !row->signal_frame;
 	return true;
 }
 
@@ -386,7 +404,7 @@ static struct sut_cfi_row *make_row(struct sut_cfi *c, uint64_t pc)
 		if (dwarf_cfi_addrframe(c->src.v[i].cfi, pc, &f))
 			continue;
 		row = calloc(1, sizeof(*row));
-		ok = row && convert(f, pc, row);
+		ok = row && convert(c->e, &c->src.v[i], f, pc, row);
 		free(f);
 		if (ok)
 			return row;

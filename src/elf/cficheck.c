@@ -99,12 +99,14 @@ struct cie {
 	unsigned address_size;
 	bool augmented, signal_frame;
 	uint64_t ra;
+	uint64_t undefined; /* see struct state */
 };
 
 struct state {
 	uint64_t ra;
 	bool ra_said; /* some rule for the return address was given */
 	unsigned nest;
+	uint64_t undefined; /* registers declared undefined, a bit each */
 	const char *why; /* NULL: fine so far */
 };
 
@@ -127,6 +129,8 @@ static void one_expression(struct state *s, struct cursor *c)
 /* The operands of one extended instruction, @op < 0x40. */
 static void one_extended(struct state *s, struct cursor *c, uint8_t op, const struct cie *cie)
 {
+	uint64_t reg;
+
 	switch (op) {
 	case DW_CFA_nop:
 	case DW_CFA_GNU_window_save: /* also DW_CFA_AARCH64_negate_ra_state */
@@ -146,8 +150,12 @@ static void one_extended(struct state *s, struct cursor *c, uint8_t op, const st
 	case DW_CFA_MIPS_advance_loc8:
 		skip(c, 8);
 		break;
-	case DW_CFA_restore_extended:
 	case DW_CFA_undefined:
+		reg = get_uleb(c);
+		one_register(s, reg);
+		s->undefined |= reg < 64 ? (uint64_t)1 << reg : 0;
+		break;
+	case DW_CFA_restore_extended:
 	case DW_CFA_same_value:
 	case DW_CFA_def_cfa_register:
 		one_register(s, get_uleb(c));
@@ -211,7 +219,7 @@ static void check_instructions(struct state *s, struct cursor *c, const struct c
 			one_extended(s, c, op, cie);
 		}
 	}
-	if (c->bad)
+	if (c->bad && !s->why)
 		s->why = "an instruction that is cut off";
 }
 
@@ -285,11 +293,12 @@ static const char *check_cie(const struct sut_elf *e, struct cursor c, bool eh, 
 	check_instructions(&s, &c, &cie);
 	if (!s.why && e->machine == EM_X86_64 && !s.ra_said && !cie.signal_frame)
 		s.why = "a CIE that does not say where the return address is";
+	cie.undefined = s.undefined;
 	*ret = cie;
 	return s.why;
 }
 
-static const char *check_fde(struct cursor c, const struct cie *cie)
+static const char *check_fde(struct cursor c, const struct cie *cie, uint64_t *undefined)
 {
 	struct state s = { .ra = cie->ra };
 
@@ -300,6 +309,7 @@ static const char *check_fde(struct cursor c, const struct cie *cie)
 	if (c.bad)
 		return "an FDE that is cut off";
 	check_instructions(&s, &c, cie);
+	*undefined |= s.undefined | cie->undefined;
 	return s.why;
 }
 
@@ -372,7 +382,7 @@ static const char *cie_behind(const struct sut_elf *e, struct sut_bytes t, uint6
 }
 
 static const char *check_entry(const struct sut_elf *e, struct sut_bytes t, const struct entry *en, bool eh,
-			       struct cies *all)
+			       struct cies *all, uint64_t *undefined)
 {
 	struct cie cie = { .offset = en->offset };
 	const struct cie *known;
@@ -391,14 +401,15 @@ static const char *check_entry(const struct sut_elf *e, struct sut_bytes t, cons
 			return why;
 		known = &cie;
 	}
-	return check_fde(en->body, known);
+	return check_fde(en->body, known, undefined);
 }
 
-int sut_cfi_check(const struct sut_elf *e, struct sut_bytes t, bool eh, bool open_ended)
+int sut_cfi_check(const struct sut_elf *e, struct sut_bytes t, bool eh, bool open_ended, uint64_t *ret_undefined)
 {
 	struct cies all = { 0 };
 	const char *why = NULL;
 	struct entry en = { 0 };
+	uint64_t undefined = 0;
 	size_t off = 0;
 
 	while (off < t.len && !why) {
@@ -410,13 +421,15 @@ int sut_cfi_check(const struct sut_elf *e, struct sut_bytes t, bool eh, bool ope
 			off += 4; /* a terminator between the sections of two files that were linked */
 			continue;
 		}
-		why = r < 0 ? "an entry that does not fit" : check_entry(e, t, &en, eh, &all);
+		why = r < 0 ? "an entry that does not fit" : check_entry(e, t, &en, eh, &all, &undefined);
 		if (!why)
 			off = en.next;
 	}
 	sut_vec_free(&all.v);
-	if (!why)
+	if (!why) {
+		*ret_undefined = undefined;
 		return 0;
+	}
 	return sut_elf_damaged(e, "call frame information at byte %zu of %s: %s", off,
 			       eh ? ".eh_frame" : ".debug_frame", why);
 }
