@@ -71,12 +71,8 @@ static const char *base(const char *path)
 static void show_items(struct sut_cli *cli, const struct sut_build_report *r)
 {
 	static const struct sut_column cols[] = {
-		{ .name = "object", .squeeze = true },
-		{ .name = "unit", .squeeze = true },
-		{ .name = "function or data" },
-		{ .name = "why" },
-		{ .name = "size" },
-		{ .name = "in words", .wrap = true },
+		{ .name = "object" }, { .name = "unit" }, { .name = "function or data" },
+		{ .name = "why" },    { .name = "size" }, { .name = "in words", .words = true },
 	};
 	struct sut_table *t = sut_table_create(cli, cols, SUT_ARRAY_SIZE(cols), 2);
 

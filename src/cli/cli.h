@@ -193,17 +193,15 @@ struct sut_column {
 	const char *name;
 	bool right;
 	bool tree;
-	bool squeeze; /* may be cut at the end of a narrow terminal */
-	bool wrap; /* goes on in the next line of a narrow terminal */
+	bool words; /* the last one only: sentences, broken between words on a narrow terminal */
 };
 struct sut_table;
-/** @indent: spaces before each line. */
+/** @cols stay the caller's. @indent: spaces before each line. Only a column without words can be coloured. */
 struct sut_table *sut_table_create(struct sut_cli *cli, const struct sut_column *cols, size_t n, unsigned indent);
 /** Appends a line below @parent (0: top; else what an earlier call returned); cells are copied, NULL: "-". Returns its number. */
 size_t sut_table_line(struct sut_table *t, size_t parent, const char *const *cells);
 /** Colours a cell of the last line ("green", "red", "yellow", "gray"). */
 void sut_table_color(struct sut_table *t, size_t column, const char *color);
-size_t sut_table_lines(const struct sut_table *t);
 /** Prints to stdout, unless it is empty or not to be shown, and frees. */
 void sut_table_print(struct sut_table *t, bool show);
 

@@ -8,10 +8,12 @@ static const char *const words[] = { "ok", "limited", "missing" };
 static void add_line(struct sut_table *t, const struct sut_env_check *c, const struct sut_env_finding *f)
 {
 	static const char *const colors[] = { "green", "yellow", "red" };
-	_cleanup_free_ char *found = sut_safe(f->found);
-	_cleanup_free_ char *text = f->result == SUT_ENV_OK ? sut_text("%s", c->meaning)
-							    : sut_text("%s; without: %s", c->meaning, c->otherwise);
-	const char *cells[] = { c->name, words[f->result], found, text };
+	_cleanup_free_ char *found = *f->found ? sut_text(": %s", f->found) : sut_text("%s", "");
+	_cleanup_free_ char *text =
+		sut_text("%s%s%s%s", c->meaning, found,
+			 f->result == SUT_ENV_OK ? "" : "; without: ", f->result == SUT_ENV_OK ? "" : c->otherwise);
+	_cleanup_free_ char *safe = sut_safe(text);
+	const char *cells[] = { c->name, words[f->result], safe };
 
 	sut_table_line(t, 0, cells);
 	sut_table_color(t, 1, colors[f->result == SUT_ENV_MISSING && !c->required ? SUT_ENV_LIMITED : f->result]);
@@ -50,8 +52,7 @@ static int run_doctor(struct sut_cli *cli)
 	static const struct sut_column cols[] = {
 		{ .name = "CHECK" },
 		{ .name = "RESULT" },
-		{ .name = "FOUND", .wrap = true },
-		{ .name = "MEANING", .wrap = true },
+		{ .name = "MEANING", .words = true },
 	};
 	struct sut_table *t = sut_table_create(cli, cols, SUT_ARRAY_SIZE(cols), 0);
 	json_t *array = cli->doc ? sut_json_array(cli->doc, "checks") : NULL;

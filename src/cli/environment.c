@@ -126,7 +126,7 @@ static void look_attach(struct suture_ctx *ctx, struct sut_env_finding *f)
 		snprintf(f->found, sizeof(f->found), "%.95s", suture_ctx_error(ctx)->message);
 	} else {
 		(void)sut_process_release(p);
-		snprintf(f->found, sizeof(f->found), "a child of ours was seized and let go");
+		snprintf(f->found, sizeof(f->found), "tried on a child of ours");
 	}
 	suture_process_detach(p);
 	kill(child, SIGKILL);

@@ -99,7 +99,7 @@ static void digest_text(const struct sut_elf *e, char *ret)
 
 static void show_objects(struct sut_cli *cli, const struct sut_patchfile *f)
 {
-	static const struct sut_column cols[] = { { .name = "object" }, { .name = "build-id", .squeeze = true } };
+	static const struct sut_column cols[] = { { .name = "object" }, { .name = "build-id" } };
 	struct sut_table *t = sut_table_create(cli, cols, SUT_ARRAY_SIZE(cols), 2);
 
 	for (size_t i = 0; i < f->n_objects; i++) {
@@ -120,11 +120,11 @@ static void show_objects(struct sut_cli *cli, const struct sut_patchfile *f)
 static void show_funcs(struct sut_cli *cli, const struct sut_patchfile *f, const struct symbols *s)
 {
 	static const struct sut_column cols[] = {
-		{ .name = "object", .squeeze = true },
+		{ .name = "object" },
 		{ .name = "function" },
 		{ .name = "size" },
 		{ .name = "address", .right = true },
-		{ .name = "notes", .wrap = true },
+		{ .name = "notes", .words = true },
 	};
 	struct sut_table *t = sut_table_create(cli, cols, SUT_ARRAY_SIZE(cols), 2);
 

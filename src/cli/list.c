@@ -47,7 +47,7 @@ static int list_one(struct sut_cli *cli, struct suture_process *p, const char *w
 static int run_list(struct sut_cli *cli)
 {
 	static const struct sut_column cols[] = {
-		{ .name = "PID", .right = true },   { .name = "COMMAND" }, { .name = "PATCH", .squeeze = true },
+		{ .name = "PID", .right = true },   { .name = "COMMAND" }, { .name = "PATCH" },
 		{ .name = "ORDER", .right = true }, { .name = "STATE" },   { .name = "TRANSITION" },
 		{ .name = "FUNCS", .right = true }, { .name = "SINCE" },
 	};

@@ -13,13 +13,24 @@
 
 #include "cli/cli.h"
 
+/*
+ * The last column may hold sentences. It is kept back until the table is printed; on a terminal that is too narrow
+ * it is broken between words, and where not even that leaves room it goes below its line.
+ */
 struct sut_table {
 	struct libscols_table *tb;
 	struct libscols_line *last;
+	const struct sut_column *cols;
 	size_t n_cols, n_lines;
 	unsigned indent;
+	size_t terminal; /* columns, 0: no limit */
 	bool colors;
+	SUT_VEC(char *) words; /* of the last column, when that may be broken */
+	SUT_VEC(struct libscols_line *) line;
 };
+
+#define SEPARATOR(t) ((t)->indent ? "  " : " ")
+#define WORDS_MIN    30 /* narrower, and sentences go below their line */
 
 /* 0: no limit. */
 static size_t terminal_width(void)
@@ -34,27 +45,29 @@ static size_t terminal_width(void)
 	return columns && atoi(columns) > 0 ? (size_t)atoi(columns) : 80;
 }
 
+static bool has_words(const struct sut_table *t)
+{
+	return t->cols[t->n_cols - 1].words;
+}
+
 struct sut_table *sut_table_create(struct sut_cli *cli, const struct sut_column *cols, size_t n, unsigned indent)
 {
 	struct sut_table *t = calloc(1, sizeof(*t));
-	size_t width = terminal_width();
 
 	if (!t || !(t->tb = scols_new_table()))
 		sut_oom();
+	t->cols = cols;
 	t->n_cols = n;
 	t->indent = indent;
+	t->terminal = terminal_width();
 	t->colors = sut_output_colors(&cli->args, stdout);
 	scols_table_enable_colors(t->tb, t->colors);
 	/* Cells come through sut_safe() already. */
 	scols_table_enable_noencoding(t->tb, 1);
-	scols_table_set_column_separator(t->tb, indent ? "  " : " ");
-	scols_table_set_termforce(t->tb, width ? SCOLS_TERMFORCE_ALWAYS : SCOLS_TERMFORCE_NEVER);
-	if (width)
-		scols_table_set_termwidth(t->tb, width > indent + 20 ? width - indent : 20);
+	scols_table_set_column_separator(t->tb, SEPARATOR(t));
+	scols_table_set_termforce(t->tb, SCOLS_TERMFORCE_NEVER);
 	for (size_t i = 0; i < n; i++) {
-		int flags = (cols[i].right ? SCOLS_FL_RIGHT : 0) | (cols[i].tree ? SCOLS_FL_TREE : 0) |
-			    (width && cols[i].squeeze ? SCOLS_FL_TRUNC : 0) |
-			    (width && cols[i].wrap ? SCOLS_FL_WRAP : 0);
+		int flags = (cols[i].right ? SCOLS_FL_RIGHT : 0) | (cols[i].tree ? SCOLS_FL_TREE : 0);
 
 		if (!scols_table_new_column(t->tb, cols[i].name, 0, flags))
 			sut_oom();
@@ -66,14 +79,17 @@ struct sut_table *sut_table_create(struct sut_cli *cli, const struct sut_column 
 
 size_t sut_table_line(struct sut_table *t, size_t parent, const char *const *cells)
 {
-	struct libscols_line *above = parent ? scols_table_get_line(t->tb, parent - 1) : NULL;
+	struct libscols_line *above = parent ? t->line.v[parent - 1] : NULL;
 	struct libscols_line *line = scols_table_new_line(t->tb, above);
+	size_t n = t->n_cols - has_words(t);
 
-	if (!line)
+	if (!line || sut_vec_push(&t->line, line))
 		sut_oom();
-	for (size_t i = 0; i < t->n_cols; i++)
+	for (size_t i = 0; i < n; i++)
 		if (scols_line_set_data(line, i, cells[i] ? cells[i] : "-"))
 			sut_oom();
+	if (has_words(t) && sut_vec_push(&t->words, sut_text("%s", cells[n])))
+		sut_oom();
 	t->last = line;
 	return ++t->n_lines;
 }
@@ -86,13 +102,107 @@ void sut_table_color(struct sut_table *t, size_t column, const char *color)
 		scols_cell_set_color(cell, color);
 }
 
-size_t sut_table_lines(const struct sut_table *t)
+/* Columns that a text takes on a terminal. */
+static size_t text_width(const char *s)
 {
-	return t->n_lines;
+	mbstate_t state = { 0 };
+	size_t width = 0;
+
+	while (*s) {
+		wchar_t w;
+		size_t n = mbrtowc(&w, s, strlen(s), &state);
+
+		if (n == (size_t)-1 || n == (size_t)-2)
+			return width + strlen(s);
+		width += (size_t)(wcwidth(w) > 0 ? wcwidth(w) : 0);
+		s += n;
+	}
+	return width;
+}
+
+/* Breaks a text between words, so that no line is longer than @width, and each new one begins with @indent spaces. */
+static char *break_words(const char *text, size_t width, size_t indent)
+{
+	_cleanup_free_ char *copy = sut_text("%s", text);
+	char *out = sut_text("%s", ""), *more, *save = NULL;
+	size_t at = 0;
+
+	for (char *word = strtok_r(copy, " ", &save); word; word = strtok_r(NULL, " ", &save)) {
+		size_t n = text_width(word);
+
+		if (!*out)
+			more = sut_text("%s", word);
+		else if (at + 1 + n <= width)
+			more = sut_text("%s %s", out, word);
+		else
+			more = sut_text("%s\n%*s%s", out, (int)indent, "", word);
+		at = !*out || more[strlen(out)] == '\n' ? n : at + 1 + n;
+		free(out);
+		out = more;
+	}
+	return out;
+}
+
+/* What the columns before the last take, and the longest text of the last. */
+static void measure(const struct sut_table *t, size_t *ret_rest, size_t *ret_words)
+{
+	*ret_rest = t->indent;
+	*ret_words = strlen(t->cols[t->n_cols - 1].name);
+	for (size_t c = 0; c + 1 < t->n_cols; c++) {
+		size_t width = strlen(t->cols[c].name);
+
+		for (size_t i = 0; i < t->n_lines; i++) {
+			struct libscols_cell *cell = scols_line_get_cell(t->line.v[i], c);
+			size_t n = text_width(scols_cell_get_data(cell) ? scols_cell_get_data(cell) : "");
+
+			width = n > width ? n : width;
+		}
+		*ret_rest += width + strlen(SEPARATOR(t));
+	}
+	for (size_t i = 0; i < t->words.n; i++)
+		if (text_width(t->words.v[i]) > *ret_words)
+			*ret_words = text_width(t->words.v[i]);
+}
+
+/* Gives the last column its texts, broken if need be; false: they go below. */
+static bool place_words(struct sut_table *t)
+{
+	struct libscols_column *last = scols_table_get_column(t->tb, t->n_cols - 1);
+	size_t rest, words;
+
+	measure(t, &rest, &words);
+	if (t->terminal && rest + words > t->terminal) {
+		if (t->terminal < rest + WORDS_MIN) {
+			scols_column_set_flags(last, SCOLS_FL_HIDDEN);
+			return false;
+		}
+		words = t->terminal - rest;
+		scols_column_set_flags(last, SCOLS_FL_WRAP);
+		scols_column_set_wrapfunc(last, scols_wrapnl_chunksize, scols_wrapnl_nextchunk, NULL);
+		scols_column_set_safechars(last, "\n");
+	}
+	for (size_t i = 0; i < t->n_lines; i++) {
+		_cleanup_free_ char *text = break_words(t->words.v[i], words, 0);
+
+		if (scols_line_set_data(t->line.v[i], t->n_cols - 1, text))
+			sut_oom();
+	}
+	return true;
+}
+
+static void print_below(const struct sut_table *t, const char *text)
+{
+	size_t indent = t->indent + 4, width = t->terminal > indent + WORDS_MIN ? t->terminal - indent : WORDS_MIN;
+	_cleanup_free_ char *broken = break_words(text, width, indent);
+
+	if (*broken)
+		printf("%*s%s\n", (int)indent, "", broken);
 }
 
 void sut_table_print(struct sut_table *t, bool show)
 {
+	bool below = show && has_words(t) && !place_words(t);
+	size_t n = 0;
 	char *text = NULL;
 
 	if (show && t->n_lines && scols_print_table_to_string(t->tb, &text))
@@ -104,8 +214,14 @@ void sut_table_print(struct sut_table *t, bool show)
 		while (len && line[len - 1] == ' ')
 			len--;
 		printf("%*s%.*s\n", len ? (int)t->indent : 0, "", (int)len, line);
+		if (below && n++)
+			print_below(t, t->words.v[n - 2]);
 	}
 	free(text);
+	for (size_t i = 0; i < t->words.n; i++)
+		free(t->words.v[i]);
+	sut_vec_free(&t->words);
+	sut_vec_free(&t->line);
 	scols_unref_table(t->tb);
 	free(t);
 }

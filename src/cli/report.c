@@ -69,11 +69,11 @@ static char *busy_text(const struct suture_report_func *f)
 void sut_report_functions(struct sut_cli *cli, const struct suture_report *r)
 {
 	static const struct sut_column cols[] = {
-		{ .name = "object", .squeeze = true },
-		{ .name = "function", .squeeze = true },
+		{ .name = "object" },
+		{ .name = "function" },
 		{ .name = "size" },
 		{ .name = "site" },
-		{ .name = "threads", .wrap = true },
+		{ .name = "threads", .words = true },
 	};
 	struct sut_table *t = sut_table_create(cli, cols, SUT_ARRAY_SIZE(cols), 2);
 
@@ -86,7 +86,6 @@ void sut_report_functions(struct sut_cli *cli, const struct suture_report *r)
 		const char *cells[] = { object, name, size, f->site, busy };
 
 		sut_table_line(t, 0, cells);
-		sut_table_color(t, 4, f->busy ? "yellow" : "green");
 	}
 	sut_table_print(t, true);
 }

@@ -5,12 +5,7 @@
 static void show_functions(struct sut_cli *cli, const struct suture_status_patch *p)
 {
 	static const struct sut_column cols[] = {
-		{ .name = "object", .squeeze = true },
-		{ .name = "function", .squeeze = true },
-		{ .name = "size" },
-		{ .name = "site" },
-		{ .name = "old" },
-		{ .name = "new" },
+		{ .name = "function" }, { .name = "size" }, { .name = "site" }, { .name = "new" }, { .name = "object" },
 	};
 	struct sut_table *t = sut_table_create(cli, cols, SUT_ARRAY_SIZE(cols), 4);
 
@@ -23,13 +18,12 @@ static void show_functions(struct sut_cli *cli, const struct suture_status_patch
 		_cleanup_free_ char *size = sut_text_sizes(f->old_size, f->new_size);
 		_cleanup_free_ char *site =
 			foreign ? sut_text("foreign %s", sut_hex(f->site_bytes, n, hex)) : sut_text("%s", f->site);
-		_cleanup_free_ char *old = sut_text("0x%llx", (unsigned long long)f->old_addr);
 		_cleanup_free_ char *new = sut_text("0x%llx", (unsigned long long)f->new_addr);
-		const char *cells[] = { object, name, size, site, old, new };
+		const char *cells[] = { name, size, site, new, object };
 
 		sut_table_line(t, 0, cells);
 		if (foreign)
-			sut_table_color(t, 3, "red");
+			sut_table_color(t, 2, "red");
 	}
 	sut_table_print(t, true);
 }

@@ -133,12 +133,12 @@ static uint32_t position(const struct found *f)
 static void show(struct sut_cli *cli, const struct answer *a)
 {
 	static const struct sut_column cols[] = {
-		{ .name = "OBJECT", .squeeze = true },
-		{ .name = "FUNCTION", .squeeze = true },
+		{ .name = "OBJECT" },
+		{ .name = "FUNCTION" },
 		{ .name = "SIZE", .right = true },
 		{ .name = "ADDRESS", .right = true },
 		{ .name = "PATCH" },
-		{ .name = "NOTE", .wrap = true },
+		{ .name = "NOTE", .words = true },
 	};
 	struct sut_table *t = sut_table_create(cli, cols, SUT_ARRAY_SIZE(cols), 0);
 
