@@ -12,11 +12,14 @@
 #include "module/priv.h"
 
 /** Imports that say that a file throws, or lets exceptions through. */
-static bool uses_exceptions(const struct sut_elf *e)
+static bool uses_exceptions(struct suture_process *p, struct sut_object *o)
 {
+	struct sut_elf *e;
 	static const char *const harmless[] = { "__cxa_finalize", "__cxa_atexit", "__cxa_thread_atexit_impl" };
 	struct sut_dynsym ds;
 
+	if (o->is_vdso || sut_object_elf(p, o, &e))
+		return true; /* what can not be read is not proved to be harmless */
 	for (size_t i = 1; i < sut_elf_dynsym_count(e); i++) {
 		bool named;
 
@@ -36,10 +39,10 @@ bool sut_agent_wanted(const struct sut_module *m)
 {
 	if (m->priv->personality)
 		return true;
-	if (m->p->obj.n && m->p->obj.v[0].elf && uses_exceptions(m->p->obj.v[0].elf))
+	if (m->p->obj.n && uses_exceptions(m->p, &m->p->obj.v[0]))
 		return true;
 	for (size_t i = 0; i < m->area.n; i++)
-		if (uses_exceptions(m->area.v[i].object->elf))
+		if (uses_exceptions(m->p, m->area.v[i].object))
 			return true;
 	return false;
 }
@@ -47,11 +50,14 @@ bool sut_agent_wanted(const struct sut_module *m)
 /** Address of a function of @o by its dynamic symbols, else by its symbol table; 0: none. */
 static uint64_t function_of(struct suture_process *p, struct sut_object *o, const char *name)
 {
+	const struct sut_symbol *s;
 	struct sut_dynsym ds;
 	struct sut_symtab *tab;
-	const struct sut_symbol *s;
+	struct sut_elf *e;
 
-	if (sut_elf_dynsym(o->elf, name, NULL, &ds) && ds.type == STT_FUNC)
+	if (sut_object_elf(p, o, &e))
+		return 0;
+	if (sut_elf_dynsym(e, name, NULL, &ds) && ds.type == STT_FUNC)
 		return o->bias + ds.value;
 	if (sut_object_symtab(p, o, &tab))
 		return 0;
@@ -69,7 +75,7 @@ int sut_agent_needed(struct suture_process *p, struct sut_object **ret_object, u
 		return err;
 	if (err) {
 		/* Linked into the executable, and not exported. */
-		o = p->obj.n && p->obj.v[0].elf ? &p->obj.v[0] : NULL;
+		o = p->obj.n ? &p->obj.v[0] : NULL;
 		addr = o ? function_of(p, o, "_Unwind_Find_FDE") : 0;
 		*ret_object = addr ? o : NULL;
 		*ret_addr = addr;
@@ -79,9 +85,9 @@ int sut_agent_needed(struct suture_process *p, struct sut_object **ret_object, u
 	/* LLVM's libunwind has a function of that name too, which its own unwinding does not call. */
 	if (!addr || function_of(p, o, "__unw_step") || function_of(p, o, "unw_step")) {
 		sut_fail(p->ctx, SUTURE_EREFUSED,
-			 "process %d throws through the unwinder of %s, which suture can not tell "
+			 "%s[%d] throws through the unwinder of %s, which suture can not tell "
 			 "of new functions",
-			 (int)p->pid, o->path);
+			 p->comm, (int)p->pid, o->path);
 		return sut_hint(p->ctx, "an exception that passes a patched function would end the process");
 	}
 	*ret_object = o;
@@ -134,8 +140,8 @@ static int read_table(struct sut_registry *r, struct sut_agent_table *t)
 	if (err)
 		return err;
 	if (t->magic != SUT_AGENT_MAGIC || t->n_slots > SUT_AGENT_SLOTS)
-		return sut_fail(r->p->ctx, SUTURE_EREFUSED, "process %d: the agent's table at 0x%llx is damaged",
-				(int)r->p->pid, (unsigned long long)r->h.agent_table);
+		return sut_fail(r->p->ctx, SUTURE_EREFUSED, "%s[%d]: the agent's table at 0x%llx is damaged",
+				r->p->comm, (int)r->p->pid, (unsigned long long)r->h.agent_table);
 	return 0;
 }
 
@@ -153,8 +159,8 @@ static int publish_area(struct sut_registry *r, struct sut_agent_table *t, const
 	while (i < SUT_AGENT_SLOTS && t->slot[i].end && t->slot[i].start != s.start)
 		i++;
 	if (i == SUT_AGENT_SLOTS)
-		return sut_fail(r->p->ctx, SUTURE_EFAILED, "process %d: the agent knows %d pieces of code, no more fit",
-				(int)r->p->pid, SUT_AGENT_SLOTS);
+		return sut_fail(r->p->ctx, SUTURE_EFAILED, "%s[%d]: the agent knows %d pieces of code, no more fit",
+				r->p->comm, (int)r->p->pid, SUT_AGENT_SLOTS);
 	at += i * sizeof(s);
 	err = write_field(r, at + offsetof(struct sut_agent_slot, start), &s.start, sizeof(s.start));
 	if (!err)

@@ -131,9 +131,9 @@ static int map_part(struct sut_module *m, uint64_t addr, uint64_t size, int prot
 		got = -EEXIST;
 	}
 	if (got == -EEXIST)
-		return sut_fail(m->priv->ctx, EEXIST, "process %d mapped something else at 0x%llx meanwhile",
+		return sut_fail(m->priv->ctx, EEXIST, "%s[%d] mapped something else at 0x%llx meanwhile", m->p->comm,
 				(int)m->p->pid, (unsigned long long)addr);
-	sut_fail(m->priv->ctx, SUTURE_EFAILED, "process %d: mapping %llu bytes at 0x%llx: %s", (int)m->p->pid,
+	sut_fail(m->priv->ctx, SUTURE_EFAILED, "%s[%d]: mapping %llu bytes at 0x%llx: %s", m->p->comm, (int)m->p->pid,
 		 (unsigned long long)size, (unsigned long long)addr, strerror((int)-got));
 	if (got == -ENOMEM || got == -EAGAIN)
 		return sut_hint(m->priv->ctx, "limits of the process (RLIMIT_AS, RLIMIT_MEMLOCK, number of maps) may "
@@ -202,7 +202,7 @@ static int write_area(struct sut_module *m, const struct sut_mod_area *a)
 			return err;
 		if (memcmp(back + off, a->image.p + off, end - off))
 			return sut_fail(m->priv->ctx, SUTURE_EFAILED,
-					"process %d: memory at 0x%llx does not hold what was just written",
+					"%s[%d]: memory at 0x%llx does not hold what was just written", m->p->comm,
 					(int)m->p->pid, (unsigned long long)(a->base + off));
 		off = end;
 	}

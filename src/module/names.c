@@ -137,10 +137,10 @@ void sut_names_add(const struct sut_module *m)
 			break;
 	}
 	if (fd < 0 || !text.len)
-		sut_debug(m->priv->ctx, "process %d: no names for perf written", (int)m->p->pid);
+		sut_debug(m->priv->ctx, "%s[%d]: no names for perf written", m->p->comm, (int)m->p->pid);
 	else if (lseek(fd, 0, SEEK_END) < 0 || fcntl(fd, F_SETFL, O_APPEND | O_NONBLOCK) ||
 		 write(fd, text.p, text.len) != (ssize_t)text.len)
-		sut_debug(m->priv->ctx, "process %d: %s: %s", (int)m->p->pid, name, strerror(errno));
+		sut_debug(m->priv->ctx, "%s[%d]: %s: %s", m->p->comm, (int)m->p->pid, name, strerror(errno));
 	sut_buf_free(&text);
 	if (fd >= 0)
 		close(fd);
@@ -188,13 +188,13 @@ void sut_names_remove(struct suture_process *p, const struct sut_record *rec)
 			/* In place and of the same length: a writer that appends loses nothing. */
 			memset(line, ' ', (size_t)(end - line));
 			if (pwrite(fd, line, (size_t)(end - line), line - text) != end - line)
-				sut_debug(p->ctx, "process %d: %s: %s", (int)p->pid, name, strerror(errno));
+				sut_debug(p->ctx, "%s[%d]: %s: %s", p->comm, (int)p->pid, name, strerror(errno));
 			ours = true;
 		} else {
 			others |= strspn(line, " ") < (size_t)(end - line);
 		}
 	}
 	if (ours && !others && unlinkat(dir, name, 0))
-		sut_debug(p->ctx, "process %d: %s: %s", (int)p->pid, name, strerror(errno));
+		sut_debug(p->ctx, "%s[%d]: %s: %s", p->comm, (int)p->pid, name, strerror(errno));
 	close(fd);
 }

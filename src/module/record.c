@@ -84,8 +84,8 @@ int sut_record_extra_cfi(struct suture_process *p, const struct sut_record *rec,
 
 		if (a->ro_size < sut_mod_header_size() || a->ro_size > MOD_MAX_BYTES || a->rx_size > MOD_MAX_BYTES ||
 		    a->rw_size > MOD_MAX_BYTES)
-			err = sut_fail(p->ctx, SUTURE_EREFUSED, "process %d: the registry's area at 0x%llx is damaged",
-				       (int)p->pid, (unsigned long long)a->base);
+			err = sut_fail(p->ctx, SUTURE_EREFUSED, "%s[%d]: the registry's area at 0x%llx is damaged",
+				       p->comm, (int)p->pid, (unsigned long long)a->base);
 		size = err ? 0 : a->ro_size + a->rx_size; /* data tells nothing of how to unwind */
 		if (!err && n == cap)
 			err = sut_fail(p->ctx, SUTURE_EBUG, "no room for unwind data");
@@ -95,7 +95,7 @@ int sut_record_extra_cfi(struct suture_process *p, const struct sut_record *rec,
 		if (!err)
 			err = sut_mem_read(&p->mem, a->base, image, size);
 		if (!err && !sut_mod_header_fits(image, a, p->mem.arch->e_machine, &info))
-			err = sut_fail(p->ctx, SUTURE_EREFUSED, "process %d: no module of suture at 0x%llx",
+			err = sut_fail(p->ctx, SUTURE_EREFUSED, "%s[%d]: no module of suture at 0x%llx", p->comm,
 				       (int)p->pid, (unsigned long long)a->base);
 		if (err || !info.has_cfi) {
 			free(image);
@@ -132,15 +132,16 @@ static int unload_area(struct suture_process *p, const struct sut_maps *maps, co
 		return sut_nomem(p->ctx);
 	for (int k = 0; k < 3; k++) {
 		if (size[k] % p->mem.page_size || size[k] > MOD_MAX_BYTES)
-			return sut_fail(p->ctx, SUTURE_EREFUSED, "process %d: the registry's area at 0x%llx is damaged",
-					(int)p->pid, (unsigned long long)a->base);
+			return sut_fail(p->ctx, SUTURE_EREFUSED, "%s[%d]: the registry's area at 0x%llx is damaged",
+					p->comm, (int)p->pid, (unsigned long long)a->base);
 		end += size[k];
 	}
 	if (a->base % p->mem.page_size || end < a->base || size[0] < sut_mod_header_size() ||
 	    !sut_mod_mapped_as(maps, a->base, a->base + size[0], prot[0]) ||
 	    sut_mem_read(&p->mem, a->base, head, sut_mod_header_size()) ||
 	    !sut_mod_header_fits(head, a, p->mem.arch->e_machine, &info)) {
-		sut_debug(p->ctx, "process %d: nothing of ours at 0x%llx", (int)p->pid, (unsigned long long)a->base);
+		sut_debug(p->ctx, "%s[%d]: nothing of ours at 0x%llx", p->comm, (int)p->pid,
+			  (unsigned long long)a->base);
 		return 0;
 	}
 	for (int k = 2; k >= 0; k--) {

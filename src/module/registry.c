@@ -18,6 +18,7 @@
 #define MFD_NOEXEC_SEAL_FLAG 8u /* 6.3; some systems demand it */
 #define MAP_LINE             "/memfd:" SUT_REGISTRY_NAME " (deleted)"
 #define HEAL_FRAME_SIZE      32768u /* the frame with the largest vector state takes 12 KiB */
+#define BORROW_MS            2000
 #define AREA_MAX             (256ull << 20)
 
 /** The mapping, as this version lays it out. */
@@ -46,8 +47,8 @@ static uint64_t record_addr(const struct sut_registry *r, const struct sut_recor
 
 static int damaged(struct sut_registry *r, const char *what)
 {
-	sut_fail(r->p->ctx, SUTURE_EREFUSED, "process %d: its registry at 0x%llx is damaged: %s", (int)r->p->pid,
-		 (unsigned long long)r->addr, what);
+	sut_fail(r->p->ctx, SUTURE_EREFUSED, "%s[%d]: its registry at 0x%llx is damaged: %s", r->p->comm,
+		 (int)r->p->pid, (unsigned long long)r->addr, what);
 	return sut_hint(r->p->ctx, "nothing can be changed in this process any more; it goes on running as it is");
 }
 
@@ -145,7 +146,7 @@ static void check_pristine(struct sut_registry *r, const struct sut_maps *maps, 
 	    t->inode && t->inode == c->inode && t->dev_major == c->dev_major && t->dev_minor == c->dev_minor &&
 	    t->offset + (pr->text - t->start) == c->offset + (pr->copy - c->start) && t->prot == c->prot)
 		return;
-	sut_debug(r->p->ctx, "process %d: the pristine copy at 0x%llx is stale", (int)r->p->pid,
+	sut_debug(r->p->ctx, "%s[%d]: the pristine copy at 0x%llx is stale", r->p->comm, (int)r->p->pid,
 		  (unsigned long long)pr->copy);
 	memset(pr, 0, sizeof(*pr));
 }
@@ -236,12 +237,12 @@ static int check_file_limit(struct sut_registry *r, uint64_t size)
 	struct rlimit lim;
 
 	if (prlimit(r->p->pid, RLIMIT_FSIZE, NULL, &lim))
-		return sut_fail(r->p->ctx, SUTURE_EACCESS, "process %d: its limits can not be read: %s", (int)r->p->pid,
-				strerror(errno));
+		return sut_fail(r->p->ctx, SUTURE_EACCESS, "%s[%d]: its limits can not be read: %s", r->p->comm,
+				(int)r->p->pid, strerror(errno));
 	if (lim.rlim_cur >= size)
 		return 0;
-	sut_fail(r->p->ctx, SUTURE_EREFUSED, "process %d: RLIMIT_FSIZE (%llu bytes) leaves no room for the registry",
-		 (int)r->p->pid, (unsigned long long)lim.rlim_cur);
+	sut_fail(r->p->ctx, SUTURE_EREFUSED, "%s[%d]: RLIMIT_FSIZE (%llu bytes) leaves no room for the registry",
+		 r->p->comm, (int)r->p->pid, (unsigned long long)lim.rlim_cur);
 	return sut_hint(r->p->ctx, "raise it with prlimit --pid %d --fsize=%llu", (int)r->p->pid,
 			(unsigned long long)size);
 }
@@ -292,8 +293,8 @@ static int open_memfd(struct sut_registry *r, uint64_t name, uint64_t *ret)
 			*ret = (uint64_t)fd;
 			return 0;
 		}
-		return sut_fail(r->p->ctx, SUTURE_EFAILED, "process %d: making a memory file for the registry: %s",
-				(int)r->p->pid, strerror((int)-fd));
+		return sut_fail(r->p->ctx, SUTURE_EFAILED, "%s[%d]: making a memory file for the registry: %s",
+				r->p->comm, (int)r->p->pid, strerror((int)-fd));
 	}
 	return call(r, "making a memory file for the registry", ret, SUT_SYS_MEMFD_CREATE, name, MFD_CLOEXEC_FLAG, 0, 0,
 		    0, 0);
@@ -376,17 +377,21 @@ int sut_registry_destroy(struct sut_registry *r)
 		return 0;
 	for (size_t i = 0; i < SUT_REGISTRY_RECORDS; i++)
 		if (r->rec[i].kind != SUT_RECORD_FREE)
-			return sut_fail(r->p->ctx, SUTURE_EBUG, "process %d: its registry still lists %s",
+			return sut_fail(r->p->ctx, SUTURE_EBUG, "%s[%d]: its registry still lists %s", r->p->comm,
 					(int)r->p->pid, r->rec[i].name);
 	for (size_t i = 0; i < SUT_REGISTRY_PRISTINES; i++)
 		if (r->pristine[i].len)
-			return sut_fail(r->p->ctx, SUTURE_EBUG, "process %d: its registry still lists a copy of text",
-					(int)r->p->pid);
-	/* From here on the held thread must not stand in memory that goes. */
+			return sut_fail(r->p->ctx, SUTURE_EBUG, "%s[%d]: its registry still lists a copy of text",
+					r->p->comm, (int)r->p->pid);
 	sut_process_set_heal(r->p, 0, 0, 0);
-	err = call(r, "unmapping the registry", &unused, SUT_SYS_MUNMAP, r->addr, total_size(r->p), 0, 0, 0, 0);
-	if (err)
+	(void)sut_process_release(r->p);
+	err = sut_process_borrow(r->p, BORROW_MS);
+	if (!err)
+		err = call(r, "unmapping the registry", &unused, SUT_SYS_MUNMAP, r->addr, total_size(r->p), 0, 0, 0, 0);
+	if (err) {
+		sut_process_set_heal(r->p, r->h.heal_code, r->h.heal_frame, r->h.heal_frame_size);
 		return err;
+	}
 	r->addr = 0;
 	return call(r, "unmapping the registry's code", &unused, SUT_SYS_MUNMAP, r->h.heal_code, r->h.heal_code_size, 0,
 		    0, 0, 0);

@@ -73,7 +73,10 @@ int sut_registry_read(struct suture_process *p, struct sut_registry **ret) __mus
 void sut_registry_free(struct sut_registry *r);
 /** Makes one if there is none (and the heal code, told to the process room). Needs a held thread. */
 int sut_registry_create(struct sut_registry *r) __must_check;
-/** Unmaps an empty registry. Needs a held thread. */
+/**
+ * Unmaps an empty registry. Whatever is held is let go, and one thread is borrowed afresh: the frame of the
+ * one that was held may lie in the memory that goes, and with the tool dead it would have nowhere to return to.
+ */
 int sut_registry_destroy(struct sut_registry *r) __must_check;
 /** Writes the header (after a change of next_order or agent_table) to the target. */
 int sut_registry_write_header(struct sut_registry *r) __must_check;

@@ -31,6 +31,19 @@ void sut_resolver_deinit(struct sut_resolver *r)
 	sut_vec_free(&r->order);
 }
 
+struct sut_elf *sut_resolver_elf(struct sut_resolver *r, struct sut_object *o)
+{
+	struct sut_elf *e;
+
+	if (o->is_vdso)
+		return NULL;
+	if (!o->elf && sut_object_elf(r->p, o, &e)) {
+		sut_debug(r->p->ctx, "%s: %s", o->path, suture_ctx_error(r->p->ctx)->message);
+		return NULL;
+	}
+	return o->elf;
+}
+
 bool sut_object_dynamic(const struct sut_object *o, uint64_t *ret_vaddr, uint64_t *ret_size)
 {
 	size_t n;
@@ -90,7 +103,7 @@ int sut_resolver_filled(struct sut_resolver *r, struct sut_object *o, const stru
 	if (sut_vec_push(&r->filled, empty))
 		return sut_nomem(r->p->ctx);
 	index = &r->filled.v[r->filled.n - 1];
-	if (o->elf && !o->is_vdso) {
+	if (sut_resolver_elf(r, o)) {
 		struct fill_arg arg = { r, index };
 
 		err = sut_elf_dynrels(o->elf, add_filled, &arg);
@@ -145,7 +158,7 @@ static bool defines(struct sut_resolver *r, struct sut_object *o, const char *na
 	struct sut_dynsym ds;
 	struct sut_symtab *tab;
 
-	if (!o->elf || o->is_vdso)
+	if (!sut_resolver_elf(r, o))
 		return false;
 	if (!o->elf->has_dynamic) {
 		/* A static executable: its symbol table is all there is. */
@@ -240,116 +253,175 @@ static int by_load_order(const void *a, const void *b)
 	return x->load_order < y->load_order ? -1 : x->load_order > y->load_order;
 }
 
-/** Marks what @o needs by name, and what that needs. */
-static void mark_needed(struct sut_resolver *r, struct sut_object *o, bool *seen, unsigned depth)
+/** Calls @fn with the name of each library that @o needs, until it says true. */
+static bool each_needed(struct sut_resolver *r, struct sut_object *o, bool (*fn)(void *arg, const char *name),
+			void *arg)
 {
-	uint64_t vaddr, size;
-	const char *strtab = NULL;
-	size_t strsz = 0;
-	const uint8_t *dyn;
+	struct sut_elf *e = sut_resolver_elf(r, o);
+	uint64_t vaddr, size, strtab = 0, strsz = 0;
+	const uint8_t *dyn, *str;
 
-	if (depth > 64 || !sut_object_dynamic(o, &vaddr, &size))
-		return;
-	dyn = sut_elf_bytes(o->elf, vaddr, size);
-	if (!dyn)
-		return;
-	for (size_t i = 0; i < size / sizeof(Elf64_Dyn); i++) {
-		Elf64_Dyn d;
-
-		memcpy(&d, dyn + i * sizeof(d), sizeof(d));
-		if (d.d_tag == DT_STRSZ)
-			strsz = d.d_un.d_val;
-		if (d.d_tag == DT_STRTAB)
-			strtab = (const char *)sut_elf_bytes(o->elf, d.d_un.d_ptr, 1);
+	if (!e || !sut_object_dynamic(o, &vaddr, &size) || !(dyn = sut_elf_bytes(e, vaddr, size)))
+		return false;
+	for (size_t off = 0; off + 16 <= size && sut_le64(dyn + off) != DT_NULL; off += 16) {
+		if (sut_le64(dyn + off) == DT_STRTAB)
+			strtab = sut_le64(dyn + off + 8);
+		if (sut_le64(dyn + off) == DT_STRSZ)
+			strsz = sut_le64(dyn + off + 8);
 	}
-	for (size_t i = 0; strtab && i < size / sizeof(Elf64_Dyn); i++) {
-		const char *name;
-		Elf64_Dyn d;
+	str = strtab ? sut_elf_bytes(e, strtab, strsz) : NULL;
+	for (size_t off = 0; str && off + 16 <= size && sut_le64(dyn + off) != DT_NULL; off += 16) {
+		uint64_t name = sut_le64(dyn + off + 8);
 
-		memcpy(&d, dyn + i * sizeof(d), sizeof(d));
-		if (d.d_tag == DT_NULL)
-			break;
-		if (d.d_tag != DT_NEEDED || d.d_un.d_val >= strsz ||
-		    !sut_fits((uint64_t)(strtab - (const char *)o->elf->image), strsz, o->elf->image_size))
-			continue;
-		name = strtab + d.d_un.d_val;
-		if (!memchr(name, 0, strsz - d.d_un.d_val))
-			continue;
-		for (size_t k = 0; k < r->order.n; k++) {
-			struct sut_object *lib = r->order.v[k];
-
-			if (!seen[k] && lib->elf && (!strcmp(lib->name, name) || !strcmp(lib->path, name))) {
-				seen[k] = true;
-				mark_needed(r, lib, seen, depth + 1);
-			}
-		}
+		if (sut_le64(dyn + off) == DT_NEEDED && name < strsz && memchr(str + name, 0, strsz - name) &&
+		    fn(arg, (const char *)str + name))
+			return true;
 	}
+	return false;
 }
 
-/** Objects in the order of the search; those loaded at start come first and are everybody's scope. */
+static bool is_called(struct sut_resolver *r, struct sut_object *o, const char *name)
+{
+	if (!strcmp(o->name, name) || !strcmp(o->path, name))
+		return true;
+	/* The file may have another name than the library; that is known once it is open. */
+	return sut_resolver_elf(r, o) && o->elf->soname && !strcmp(o->elf->soname, name);
+}
+
+struct closure {
+	struct sut_resolver *r;
+	bool *seen; /* by place in the order */
+	unsigned depth;
+};
+
+/** Marks a library, and what it needs. */
+static bool mark(void *arg, const char *name)
+{
+	struct closure *c = arg;
+
+	for (size_t i = 0; i < c->r->order.n; i++) {
+		if (!is_called(c->r, c->r->order.v[i], name))
+			continue;
+		if (!c->seen[i] && c->depth < 64) {
+			c->seen[i] = true;
+			c->depth++;
+			(void)each_needed(c->r, c->r->order.v[i], mark, c);
+			c->depth--;
+		}
+		break;
+	}
+	return false;
+}
+
 static int make_order(struct sut_resolver *r)
 {
-	bool *seen;
-
 	if (r->order.n)
 		return 0;
 	for (size_t i = 0; i < r->p->obj.n; i++)
-		if (r->p->obj.v[i].elf && !r->p->obj.v[i].is_vdso && sut_vec_push(&r->order, &r->p->obj.v[i]))
+		if (!r->p->obj.v[i].is_vdso && sut_vec_push(&r->order, &r->p->obj.v[i]))
 			return sut_nomem(r->p->ctx);
-	if (!r->order.n)
+	if (r->order.n)
+		qsort(r->order.v, r->order.n, sizeof(r->order.v[0]), by_load_order);
+	return 0;
+}
+
+struct wanted_name {
+	struct sut_resolver *r;
+	struct sut_object *o;
+};
+
+static bool same_library(void *arg, const char *name)
+{
+	struct wanted_name *w = arg;
+
+	return is_called(w->r, w->o, name);
+}
+
+/**
+ * Whether the object at place @i of the order is in everybody's scope: the executable, what it needs, and,
+ * preloaded, all that stands before that. The rest came by dlopen.
+ */
+static int is_global(struct sut_resolver *r, size_t i, bool *ret)
+{
+	struct wanted_name w = { r, r->order.v[i] };
+	struct closure c = { .r = r };
+
+	*ret = true;
+	if (i < r->n_global || !i || each_needed(r, r->order.v[0], same_library, &w))
 		return 0;
-	qsort(r->order.v, r->order.n, sizeof(r->order.v[0]), by_load_order);
-	seen = calloc(r->order.n, sizeof(*seen));
+	c.seen = calloc(r->order.n, sizeof(*c.seen));
+	if (!c.seen)
+		return sut_nomem(r->p->ctx);
+	(void)each_needed(r, r->order.v[0], mark, &c);
+	for (size_t k = 0; k < r->order.n; k++)
+		if (c.seen[k])
+			r->n_global = k + 1;
+	free(c.seen);
+	*ret = i < r->n_global;
+	return 0;
+}
+
+/** Among the libraries from place @first on, which came by dlopen: that of @wanted_by's own scope, or the only one. */
+static int search_local(struct sut_resolver *r, struct sut_object *wanted_by, size_t first, const char *name,
+			const char *version, struct sut_object **ret_object, struct sut_dynsym *ret_sym)
+{
+	_cleanup_free_ bool *seen = calloc(r->order.n, sizeof(*seen));
+	struct closure c = { .r = r, .seen = seen };
+	struct sut_object *found = NULL, *second = NULL;
+
 	if (!seen)
 		return sut_nomem(r->p->ctx);
-	mark_needed(r, r->order.v[0], seen, 0);
-	/* Preloaded libraries are not needed by name, but stand before those that are. */
-	for (size_t i = 0; i < r->order.n; i++)
-		if (seen[i])
-			r->n_global = i + 1;
-	if (!r->n_global)
-		r->n_global = 1;
-	free(seen);
+	if (wanted_by)
+		(void)each_needed(r, wanted_by, mark, &c);
+	for (size_t i = first; i < r->order.n; i++) {
+		struct sut_object *o = r->order.v[i];
+		struct sut_dynsym ds;
+
+		if (!defines(r, o, name, version, &ds))
+			continue;
+		if (o == wanted_by || seen[i]) {
+			*ret_object = o;
+			*ret_sym = ds;
+			return 0;
+		}
+		if (!found)
+			*ret_sym = ds;
+		second = found ? o : NULL;
+		found = found ? found : o;
+		if (second && !wanted_by)
+			break;
+	}
+	if (second)
+		return sut_fail(r->p->ctx, SUTURE_EREFUSED, "%s[%d]: both %s and %s, loaded by dlopen, define %s",
+				r->p->comm, (int)r->p->pid, found->path, second->path, name);
+	*ret_object = found;
 	return 0;
 }
 
 static int search(struct sut_resolver *r, struct sut_object *wanted_by, const char *name, const char *version,
 		  struct sut_object **ret_object, struct sut_dynsym *ret_sym)
 {
-	struct sut_object *found = NULL;
-	_cleanup_free_ bool *local = NULL;
-	struct sut_dynsym ds;
+	bool global;
+	int err;
 
-	for (size_t i = 0; i < r->n_global; i++)
-		if (defines(r, r->order.v[i], name, version, ret_sym)) {
-			*ret_object = r->order.v[i];
-			return 0;
-		}
-	local = calloc(r->order.n + 1, sizeof(*local));
-	if (!local)
-		return sut_nomem(r->p->ctx);
-	if (wanted_by)
-		mark_needed(r, wanted_by, local, 0);
-	for (size_t i = r->n_global; i < r->order.n; i++)
-		if ((r->order.v[i] == wanted_by || local[i]) && defines(r, r->order.v[i], name, version, ret_sym)) {
-			*ret_object = r->order.v[i];
-			return 0;
-		}
-	for (size_t i = r->n_global; i < r->order.n; i++) {
-		if (!defines(r, r->order.v[i], name, version, &ds))
+	for (size_t i = 0; i < r->order.n; i++) {
+		struct sut_object *o = r->order.v[i];
+
+		/* A library that can not be read might be the one. */
+		if (!sut_resolver_elf(r, o))
+			return sut_object_elf(r->p, o, &(struct sut_elf *){ NULL });
+		if (!defines(r, o, name, version, ret_sym))
 			continue;
-		if (found)
-			return sut_fail(r->p->ctx, SUTURE_EREFUSED,
-					"process %d: both %s and %s, loaded by dlopen, define %s", (int)r->p->pid,
-					found->path, r->order.v[i]->path, name);
-		found = r->order.v[i];
-		*ret_sym = ds;
+		err = is_global(r, i, &global);
+		if (err)
+			return err;
+		if (!global)
+			return search_local(r, wanted_by, i, name, version, ret_object, ret_sym);
+		*ret_object = o;
+		return 0;
 	}
-	if (!found)
-		return sut_fail(r->p->ctx, SUTURE_ENOTFOUND, "process %d: no loaded object defines %s%s%s",
-				(int)r->p->pid, name, version ? "@" : "", version ? version : "");
-	*ret_object = found;
-	return 0;
+	return sut_fail(r->p->ctx, SUTURE_ENOTFOUND, "%s[%d]: no loaded object defines %s%s%s", r->p->comm,
+			(int)r->p->pid, name, version ? "@" : "", version ? version : "");
 }
 
 int sut_resolver_global(struct sut_resolver *r, struct sut_object *wanted_by, const char *name, const char *version,
@@ -362,9 +434,11 @@ int sut_resolver_global(struct sut_resolver *r, struct sut_object *wanted_by, co
 
 	if (err)
 		return err;
-	if (!version && wanted_by && wanted_by->elf)
+	if (wanted_by && !sut_resolver_elf(r, wanted_by))
+		wanted_by = NULL;
+	if (!version && wanted_by)
 		version = sut_elf_import_version(wanted_by->elf, name);
-	if (!wanted_by || !wanted_by->elf || !from_own_slot(r, wanted_by, name, version, &addr, &o, &ds)) {
+	if (!wanted_by || !from_own_slot(r, wanted_by, name, version, &addr, &o, &ds)) {
 		err = search(r, wanted_by, name, version, &o, &ds);
 		if (!err)
 			err = check_answer(r, o, name, &ds, &addr);
@@ -409,6 +483,8 @@ uint64_t sut_resolver_canonical(struct sut_resolver *r, const char *name)
 	if (make_order(r) || !r->order.n || !r->order.v[0]->is_main)
 		return 0;
 	o = r->order.v[0];
+	if (!sut_resolver_elf(r, o))
+		return 0;
 	for (size_t i = 1; i < sut_elf_dynsym_count(o->elf); i++)
 		if (sut_elf_dynsym_get(o->elf, i, &ds) && ds.shndx == SHN_UNDEF && ds.value && ds.type == STT_FUNC &&
 		    !strcmp(ds.name, name))
@@ -528,7 +604,7 @@ int sut_resolver_ifunc(struct sut_resolver *r, struct sut_object *o, uint64_t re
 	if (own_choice(o, resolver, name, version, ret))
 		return 0;
 	sut_fail(r->p->ctx, SUTURE_EREFUSED,
-		 "process %d: %s of %s is an indirect function (IFUNC), and no object of the process has used it yet",
-		 (int)r->p->pid, name ? name : "a function", o->path);
+		 "%s[%d]: %s of %s is an indirect function (IFUNC), and no object of the process has used it yet",
+		 r->p->comm, (int)r->p->pid, name ? name : "a function", o->path);
 	return sut_hint(r->p->ctx, "its resolver can not be run from outside; use a function that is not indirect");
 }

@@ -36,12 +36,14 @@ struct sut_resolver {
 	SUT_VEC(struct sut_filled_index) filled;
 	SUT_VEC(struct sut_tls) tls;
 	SUT_VEC(struct sut_object *) order; /* as symbols are searched */
-	size_t n_global; /* so many of the first are in the scope of everybody */
+	size_t n_global; /* so many of the first are in the scope of everybody; 0: not asked yet */
 };
 
 void sut_resolver_init(struct sut_resolver *r, struct suture_process *p);
 void sut_resolver_deinit(struct sut_resolver *r);
 
+/** The ELF file of an object, or NULL: the vDSO, or a file that can not be read (a debug line says why). */
+struct sut_elf *sut_resolver_elf(struct sut_resolver *r, struct sut_object *o);
 /** sut_resolve_global() with a resolver that is kept between names. */
 int sut_resolver_global(struct sut_resolver *r, struct sut_object *wanted_by, const char *name, const char *version,
 			uint64_t *ret, struct sut_object **ret_object, struct sut_dynsym *ret_sym) __must_check;
@@ -57,7 +59,7 @@ int sut_resolver_ifunc(struct sut_resolver *r, struct sut_object *o, uint64_t re
 uint64_t sut_resolver_canonical(struct sut_resolver *r, const char *name);
 /** tls.c: where the TLS block of @o lies. Without a static place *ret has is_static false, and a modid if known. */
 int sut_resolver_tls(struct sut_resolver *r, struct sut_object *o, struct sut_tls *ret) __must_check;
-/** Link-time address and size of PT_DYNAMIC; false: none. */
+/** Link-time address and size of PT_DYNAMIC of an object whose file is open; false: none. */
 bool sut_object_dynamic(const struct sut_object *o, uint64_t *ret_vaddr, uint64_t *ret_size);
 
 #endif

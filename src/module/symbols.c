@@ -24,8 +24,8 @@ static int resolve_undef(struct sut_module *m, struct mod_sym *s, uint32_t area)
 	}
 	if (err == -SUTURE_ENOTFOUND) {
 		/* A missing symbol makes the patch unfit; the process itself was found. */
-		sut_fail(pr->ctx, SUTURE_EREFUSED, "%s: no object loaded in process %d defines %s", m->elf->name,
-			 (int)m->p->pid, s->name);
+		sut_fail(pr->ctx, SUTURE_EREFUSED, "%s: no object loaded in %s[%d] defines %s", m->elf->name,
+			 m->p->comm, (int)m->p->pid, s->name);
 		return sut_hint(pr->ctx, "a patch can use what the executable and its loaded libraries define");
 	}
 	if (err)
@@ -72,19 +72,23 @@ static int resolve_late(struct sut_module *m, struct mod_sym *s)
 	struct sut_mod_priv *pr = m->priv;
 	const struct sut_symbol *sym;
 	struct sut_symtab *tab;
+	struct sut_elf *elf;
 	int err;
 
 	s->obj = pr->env->object[s->object];
-	if (!s->obj || !s->obj->elf)
+	if (!s->obj)
 		return sut_fail(pr->ctx, SUTURE_EREFUSED, "%s: %s belongs to object %zu, which is not loaded",
 				m->elf->name, s->plain, s->object);
+	err = sut_object_elf(m->p, s->obj, &elf);
+	if (err)
+		return err;
 	/* A thread-local's offset may well be 0; then its size says that it is given. */
 	if (s->value || (s->type == STT_TLS && s->size))
 		return set_late(m, s, s->value, s->size, s->type);
 	err = sut_object_symtab(m->p, s->obj, &tab);
 	if (err)
 		return err;
-	err = sut_symtab_find(tab, s->obj->elf, s->plain, s->sympos, &sym);
+	err = sut_symtab_find(tab, elf, s->plain, s->sympos, &sym);
 	if (err == -SUTURE_ENOTFOUND) {
 		sut_fail(pr->ctx, SUTURE_EREFUSED, "%s: %s has no symbol %s (position %u)", m->elf->name, s->obj->path,
 			 s->plain, s->sympos);

@@ -35,7 +35,8 @@ static bool first_link_map(struct sut_resolver *r, uint64_t *ret)
 {
 	uint64_t vaddr, size, debug = 0;
 
-	if (!r->p->obj.n || !sut_object_dynamic(&r->p->obj.v[0], &vaddr, &size))
+	if (!r->p->obj.n || !sut_resolver_elf(r, &r->p->obj.v[0]) ||
+	    !sut_object_dynamic(&r->p->obj.v[0], &vaddr, &size))
 		return false;
 	for (uint64_t off = 0; off + 16 <= size && off < 65536; off += 16) {
 		uint64_t tag;
@@ -77,7 +78,9 @@ static bool descriptor(struct sut_resolver *r, const char *name, uint32_t *ret)
 		struct sut_dynsym ds;
 		const uint8_t *d;
 
-		if (!o->elf || o->is_vdso || !sut_elf_dynsym(o->elf, name, "GLIBC_PRIVATE", &ds))
+		if ((strncmp(o->name, "libc.", 5) && strncmp(o->name, "libc-", 5) &&
+		     strncmp(o->name, "libpthread", 10)) ||
+		    !sut_resolver_elf(r, o) || !sut_elf_dynsym(o->elf, name, "GLIBC_PRIVATE", &ds))
 			continue;
 		d = sut_elf_bytes(o->elf, ds.value, 12);
 		if (!d || sut_le32(d) != 64 || sut_le32(d + 4) != 1 || sut_le32(d + 8) > 65536)
@@ -155,7 +158,7 @@ int sut_resolver_tls(struct sut_resolver *r, struct sut_object *o, struct sut_tl
 			*ret = r->tls.v[i];
 			return 0;
 		}
-	if (!o->elf || !o->elf->tls_memsz)
+	if (!sut_resolver_elf(r, o) || !o->elf->tls_memsz)
 		return sut_fail(r->p->ctx, SUTURE_EREFUSED, "%s has no thread-local variables", o->path);
 	if (o->is_main)
 		err = main_block(r, o, &tls);

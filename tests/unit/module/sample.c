@@ -112,3 +112,11 @@ int mod_late(int a)
 	late_host_hidden++;
 	return late_host_hidden_add(a, late_host_hidden);
 }
+
+int mod_callback(int (*fn)(int), int x)
+{
+	char room[64];
+
+	snprintf(room, sizeof(room), "%d", x);
+	return fn(x) + room[0] - '0';
+}
