@@ -30,7 +30,7 @@ struct sut_table {
 };
 
 #define SEPARATOR(t) ((t)->indent ? "  " : " ")
-#define WORDS_MIN    30 /* narrower, and sentences go below their line */
+#define WORDS_MIN    16 /* narrower, and sentences go below their line */
 
 /* 0: no limit. */
 static size_t terminal_width(void)

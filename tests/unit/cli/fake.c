@@ -15,6 +15,7 @@
  *	file *damaged* is refused; build into *nothing* has nothing to patch, into *refused* is refused
  */
 #include <errno.h>
+#include <signal.h>
 
 #include "diff/build.h"
 #include "process/process.h"
@@ -167,7 +168,19 @@ int __wrap_suture_patch_check(struct suture_process *p, struct suture_patch *pat
 int __wrap_suture_patch_enable(struct suture_process *p, struct suture_patch *patch,
 			       const struct suture_enable_opts *opts, struct suture_report **ret)
 {
+	sigset_t held, before;
+
+	/* As the process room does while it holds a target; what is logged then must come later. */
+	sigemptyset(&held);
+	sigaddset(&held, SIGTTOU);
+	sigprocmask(SIG_BLOCK, &held, &before);
 	sut_info(p->ctx, "timeout %u ms, dry run %d", opts->timeout_ms, opts->dry_run);
+	sut_progress(p->ctx, "a status line while a target is held", 1, 2);
+	if (p->pid == 4713)
+		for (int i = 0; i < 1000; i++)
+			sut_debug(p->ctx, "line %d of many that come while the target is held", i);
+	sigprocmask(SIG_SETMASK, &before, NULL);
+	sut_debug(p->ctx, "let go");
 	return make_report(p, ret);
 }
 
@@ -274,6 +287,7 @@ static int play_build(struct suture_ctx *ctx, const struct sut_build_opts *opts,
 				       .is_func = true };
 	const char *out = opts->output ? opts->output : "";
 
+	sut_progress(ctx, "compiling", 1, 3);
 	ret->units = 3;
 	ret->units_changed = 1;
 	ret->funcs_compared = 628;

@@ -107,6 +107,18 @@ class Streams(unittest.TestCase):
         self.assertNotIn('attached', suture('apply', '-v', '-p', '4711', 'f.sut').err)
         self.assertIn('suture: debug: attached', suture('apply', '-vv', '-p', '4711', 'f.sut').err)
 
+    def test_lines_while_held_come_later(self):
+        r = suture('apply', '-vv', '-p', '4711', 'f.sut')
+        self.assertEqual(r.err.splitlines()[-2:], ['suture: timeout 0 ms, dry run 0', 'suture: debug: let go'])
+        r = suture('apply', '-vv', '-p', '4713', 'f.sut')
+        lines = r.err.splitlines()
+        self.assertEqual(lines.index('suture: timeout 0 ms, dry run 0') + 1,
+                         lines.index('suture: debug: line 0 of many that come while the target is held'))
+        lost = [line for line in lines if 'more, made while the target was held, were dropped' in line]
+        kept = [line for line in lines if 'of many that come' in line]
+        self.assertEqual(int(lost[0].split()[1]) + len(kept), 1000)
+        self.assertEqual(lines[-1], 'suture: debug: let go')
+
     def test_full_stdout(self):
         for args in (('apply', '-p', '4711', 'f.sut'), ('apply', '--json', '-p', '4711', 'f.sut'), ('help',),
                      ('completion', 'bash'), ('--version',)):
@@ -163,6 +175,22 @@ class Terminal(unittest.TestCase):
     def test_wide_shows_all(self):
         text = plain(on_terminal('check', '-p', '4711', 'f.sut', columns=200)[0])
         self.assertEqual(text, suture('check', '-p', '4711', 'f.sut').out)
+
+    def test_status_line(self):
+        build = ('build', '-t', 't', '-s', 's', '-d', 'd', '-o', '/nowhere/x.sut')
+        text = on_terminal(*build, columns=40)[0]
+        line, rest = text.split('\r\033[K')
+        self.assertEqual(line, '\rcompiling  1 of 3\033[K')
+        self.assertTrue(rest.startswith('/nowhere/x.sut: 1 function; '))
+        self.assertNotIn('compiling', on_terminal(*build, '-q')[0])
+        self.assertNotIn('compiling', suture(*build).err, 'no terminal, no status line')
+        self.assertNotIn('while a target is held', on_terminal('apply', '-p', '4711', 'f.sut')[0])
+
+    def test_words_go_below_where_there_is_no_room(self):
+        text = plain(on_terminal('check', '-p', '4711', 'f.sut', columns=60)[0])
+        self.assertIn('jump\n      1 busy (tid 4713 in ngx_log_error.cold)\n', text)
+        text = plain(on_terminal('check', '-p', '4711', 'f.sut', columns=80)[0])
+        self.assertIn('1 busy (tid 4713 in\n%57sngx_log_error.cold)\n' % '', text)
 
     def test_json_is_indented(self):
         text, status = on_terminal('status', '--json', '-p', '4711')
