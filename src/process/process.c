@@ -147,8 +147,9 @@ static int open_files(struct suture_process *p)
 		return 0;
 	if (errno == EACCES || errno == EPERM)
 		return fail_access(p, errno);
-	return sut_fail(p->ctx, errno == ENOENT || errno == ESRCH ? SUTURE_ENOTFOUND : SUTURE_EFAILED, "%s: %s", path,
-			strerror(errno));
+	if (errno == ENOENT || errno == ESRCH)
+		return sut_fail(p->ctx, SUTURE_ENOTFOUND, "%s[%d] has ended", p->comm, p->pid);
+	return sut_fail(p->ctx, SUTURE_EFAILED, "%s: %s", path, strerror(errno));
 }
 
 static int check_machine(struct suture_process *p)
@@ -159,6 +160,8 @@ static int check_machine(struct suture_process *p)
 
 	snprintf(path, sizeof(path), "/proc/%d/exe", p->live_tid);
 	fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	if (fd < 0 && (errno == ENOENT || errno == ESRCH))
+		return sut_fail(p->ctx, SUTURE_ENOTFOUND, "%s[%d] has ended", p->comm, p->pid);
 	if (fd < 0)
 		return sut_fail(p->ctx, errno == EACCES ? SUTURE_EACCESS : SUTURE_EFAILED, "%s: %s", path,
 				strerror(errno));
