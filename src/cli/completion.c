@@ -240,7 +240,7 @@ static void fish_command(const struct sut_command *c)
 			printf(" -s %c", o->letter);
 		printf(" -l %s", o->name);
 		if (o->arg)
-			printf(" -x %s", fish_action(o->complete));
+			printf(" %s %s", o->complete == SUT_COMPLETE_FILE ? "-r" : "-x", fish_action(o->complete));
 		printf(" -d '");
 		fish_text(o->help);
 		printf("'\n");

@@ -150,6 +150,10 @@ class Completion(unittest.TestCase):
                 continue
             p = subprocess.run([shell, '-n', self.script(shell)], capture_output=True, text=True)
             self.assertEqual((p.returncode, p.stderr), (0, ''), shell)
+            if shell == 'fish':
+                p = subprocess.run(['fish', '-c', 'source %s; complete -C "suture apply --t"' % self.script(shell)],
+                                   capture_output=True, text=True)
+                self.assertEqual((p.stdout.split()[:1], p.stderr), (['--timeout'], ''))
 
 
 cli_test.main()
