@@ -17,9 +17,10 @@
 #include "elf/priv.h"
 #include "elf/root.h"
 
-#define MINI_MAX    ((size_t)256 << 20) /* .gnu_debugdata unpacks to at most this */
-#define MINI_MEMORY ((uint64_t)256 << 20) /* and takes at most this much memory for it */
-#define DEBUG_DIR   "/usr/lib/debug"
+#define MINI_MAX      ((size_t)256 << 20) /* .gnu_debugdata unpacks to at most this */
+#define MINI_MEMORY   ((uint64_t)256 << 20) /* and takes at most this much memory for it */
+#define CODE_SECTIONS 1024 /* a program with more of them is none */
+#define DEBUG_DIR     "/usr/lib/debug"
 
 void sut_debug_free(struct sut_debug_file *d)
 {
@@ -43,6 +44,8 @@ static const char *build_id_words(const struct sut_elf *e, char buf[2 * SUT_BUIL
 /* Whether the code sections of both lie at the same places (in files that have section headers). */
 static bool same_code_layout(const struct sut_elf *e, const struct sut_elf *d)
 {
+	size_t seen = 0;
+
 	if (e->machine != d->machine || e->is64 != d->is64 || e->little != d->little)
 		return false;
 	for (size_t i = 1; i < e->sec.n; i++) {
@@ -50,7 +53,7 @@ static bool same_code_layout(const struct sut_elf *e, const struct sut_elf *d)
 
 		if (!(s->flags & SHF_ALLOC) || !(s->flags & SHF_EXECINSTR))
 			continue;
-		t = sut_elf_section(d, s->name);
+		t = ++seen <= CODE_SECTIONS ? sut_elf_section(d, s->name) : NULL;
 		if (!t || t->addr != s->addr || t->size != s->size)
 			return false;
 	}
@@ -165,6 +168,8 @@ static bool directory_of(const struct sut_elf *e, const char *root, char ret[PAT
 	char real[PATH_MAX];
 	const char *path = e->name, *slash;
 
+	if (root[0] && !strncmp(path, root, strlen(root)) && path[strlen(root)] == '/')
+		path += strlen(root);
 	if (path[0] != '/' || !strncmp(path, "/proc/", 6)) {
 		if (root[0] || !realpath(path, real))
 			return false;

@@ -132,7 +132,7 @@ int sut_elf_dwarf(struct sut_elf *e, const char *root, Dwarf **ret)
 	if (!sut_elf_has_dwarf(e))
 		return sut_fail(e->ctx, SUTURE_ENOTFOUND, "%s has no debug information", e->name);
 	if (!d->dw) {
-		err = e->type == ET_REL ? open_object(e, d) : open_linked(e, root, d);
+		err = sut_elf_section(e, ".rela.debug_info") ? open_object(e, d) : open_linked(e, root, d);
 		if (err) {
 			dwarf_reset(d);
 			return err;

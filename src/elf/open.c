@@ -31,7 +31,12 @@ int sut_elf_damaged(const struct sut_elf *e, const char *fmt, ...)
 
 const char *sut_str_at(struct sut_bytes tab, uint64_t off)
 {
-	if (!tab.p || off >= tab.len || !memchr(tab.p + off, '\0', tab.len - off))
+	size_t left;
+
+	if (!tab.p || off >= tab.len)
+		return NULL;
+	left = tab.len - off;
+	if (!memchr(tab.p + off, '\0', left < SUT_NAME_MAX ? left : SUT_NAME_MAX))
 		return NULL;
 	return (const char *)tab.p + off;
 }

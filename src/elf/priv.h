@@ -13,6 +13,7 @@
 #define SUT_FILE_MAX    ((uint64_t)4 << 30) /* larger files are refused */
 #define SUT_HEAP_MAX    ((uint64_t)256 << 20) /* larger ones are mapped instead of read */
 #define SUT_LEASE_MIN   ((uint64_t)64 << 10) /* smaller ones are read faster than mapped */
+#define SUT_NAME_MAX    ((size_t)64 << 10) /* longer strings are taken for damage: else a few bytes cost hours */
 #define SUT_LOAD_MAX    1024 /* PT_LOAD headers */
 #define SUT_VERSION_MAX 0x7fff /* highest index of a symbol version, and the most entries that are read */
 
@@ -56,7 +57,7 @@ static inline uint16_t sut_le16(const void *p)
 	return v;
 }
 
-/** The string at @off of a string table, or NULL when it does not end inside it. */
+/** The string at @off of a string table, or NULL when it does not end inside it, or is absurdly long. */
 const char *sut_str_at(struct sut_bytes tab, uint64_t off);
 /** Bytes from @vaddr to the end of the file part of its segment; .p NULL: none. */
 struct sut_bytes sut_elf_avail(const struct sut_elf *e, uint64_t vaddr);

@@ -198,6 +198,14 @@ static void test_by_build_id(void **state)
 	}
 	unload(&own);
 	unload(&l);
+	/* The same file, named by the user; and beside an own symbol table, which then serves. */
+	l = load("prog.stripped", "", fx_path("prog.debug"));
+	assert_int_equal(l.t->source, SUT_SYMS_DEBUG_ID);
+	unload(&l);
+	l = load("prog", "", fx_path("prog.debug"));
+	assert_int_equal(l.t->source, SUT_SYMS_OWN);
+	assert_non_null(l.t->debug);
+	unload(&l);
 	/* The file of that name is another program's. */
 	fx_run("for f in idroot/usr/lib/debug/.build-id/*/*; do cp other.debug $f; done");
 	fx_log[0] = 0;
