@@ -67,30 +67,39 @@ static uint64_t function_of(struct suture_process *p, struct sut_object *o, cons
 
 int sut_agent_needed(struct suture_process *p, struct sut_object **ret_object, uint64_t *ret_addr)
 {
-	struct sut_object *o = NULL;
-	uint64_t raise, addr;
-	int err = sut_resolve_global(p, NULL, "_Unwind_RaiseException", &raise, &o, NULL);
+	struct sut_object *raises = NULL;
+	struct sut_dynsym ds;
+	struct sut_elf *e;
+	uint64_t addr;
 
-	if (err && err != -SUTURE_ENOTFOUND)
-		return err;
-	if (err) {
-		/* Linked into the executable, and not exported. */
-		o = p->obj.n ? &p->obj.v[0] : NULL;
-		addr = o ? function_of(p, o, "_Unwind_Find_FDE") : 0;
-		*ret_object = addr ? o : NULL;
-		*ret_addr = addr;
-		return 0;
+	/* The first that raises decides; one that only stands in front of it (a sanitizer) finds no FDEs itself. */
+	for (size_t i = 0; i < p->obj.n; i++) {
+		struct sut_object *o = &p->obj.v[i];
+
+		if (o->is_vdso || sut_object_elf(p, o, &e) || !sut_elf_dynsym(e, "_Unwind_RaiseException", NULL, &ds))
+			continue;
+		raises = o;
+		/* LLVM's unwinder has a function _Unwind_Find_FDE too, which its own unwinding ignores. */
+		if (sut_elf_dynsym(e, "__unw_step", NULL, &ds))
+			break;
+		addr = function_of(p, o, "_Unwind_Find_FDE");
+		if (addr) {
+			*ret_object = o;
+			*ret_addr = addr;
+			return 0;
+		}
 	}
-	addr = function_of(p, o, "_Unwind_Find_FDE");
-	/* LLVM's libunwind has a function of that name too, which its own unwinding does not call. */
-	if (!addr || function_of(p, o, "__unw_step") || function_of(p, o, "unw_step")) {
+	/* Linked into the executable, and not exported. */
+	if (!raises && p->obj.n && function_of(p, &p->obj.v[0], "__unw_step"))
+		raises = &p->obj.v[0];
+	if (raises) {
 		sut_fail(p->ctx, SUTURE_EREFUSED,
-			 "%s[%d] throws through the unwinder of %s, which suture can not tell "
-			 "of new functions",
-			 p->comm, (int)p->pid, o->path);
+			 "%s[%d] throws through the unwinder of %s, which suture can not tell of new functions",
+			 p->comm, (int)p->pid, raises->path);
 		return sut_hint(p->ctx, "an exception that passes a patched function would end the process");
 	}
-	*ret_object = o;
+	addr = p->obj.n ? function_of(p, &p->obj.v[0], "_Unwind_Find_FDE") : 0;
+	*ret_object = addr ? &p->obj.v[0] : NULL;
 	*ret_addr = addr;
 	return 0;
 }

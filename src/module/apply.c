@@ -120,15 +120,15 @@ static int relax(struct sut_module *m, const struct mod_sec *s, size_t k, const 
 	uint64_t hi = s->size - r->offset > SEQ_AFTER ? r->offset + SEQ_AFTER : s->size;
 	bool call = r->howto->kind == SUT_RELOC_TLS_GD || r->howto->kind == SUT_RELOC_TLS_LD;
 	uint8_t seq[SEQ_BEFORE + SEQ_AFTER];
-	int64_t tpoff = tls->offset + (int64_t)pr->sym.v[r->sym].addr;
+	uint64_t tpoff = (uint64_t)tls->offset + pr->sym.v[r->sym].addr;
 	unsigned n_skip = 0;
 	size_t a = 0, n = hi - lo;
 
 	/* The addend of a pc-relative field ends at the next instruction: it says -4 where the variable itself
 	 * is meant, and anything beyond that is an offset in the variable. */
-	tpoff += r->howto->kind == SUT_RELOC_TLS_DESC_CALL ? 0 : r->addend + 4;
+	tpoff += r->howto->kind == SUT_RELOC_TLS_DESC_CALL ? 0 : (uint64_t)r->addend + 4;
 	memcpy(seq, s->src + lo, n);
-	if (s->part != MOD_RX || pr->arch->tls_relax(r->howto, seq, n, r->offset - lo, tpoff, &n_skip) ||
+	if (s->part != MOD_RX || pr->arch->tls_relax(r->howto, seq, n, r->offset - lo, (int64_t)tpoff, &n_skip) ||
 	    n_skip != (unsigned)call)
 		return sut_fail(pr->ctx, SUTURE_EREFUSED, "%s: %s+0x%llx: %s in a sequence that is not understood",
 				m->elf->name, s->name, (unsigned long long)r->offset, r->howto->name);

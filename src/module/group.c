@@ -46,10 +46,10 @@ static size_t canonical_object(const struct sut_mod_env *env, size_t i)
 	return i;
 }
 
-/** Whether a field of this kind must reach its symbol directly. */
+/** Whether a field of this kind must reach its symbol directly (one of 64 bits reaches everything). */
 static bool must_reach(const struct sut_reloc_howto *h)
 {
-	return h->kind == SUT_RELOC_PCREL || h->kind == SUT_RELOC_GOT_REL;
+	return (h->kind == SUT_RELOC_PCREL || h->kind == SUT_RELOC_GOT_REL) && h->size < 8;
 }
 
 static const char *object_name(const struct sut_mod_env *env, size_t i)

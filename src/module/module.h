@@ -24,7 +24,7 @@
 #include "process/unwind.h"
 
 struct sut_mod_section {
-	const struct sut_section *sec;
+	const struct sut_section *sec; /* NULL: memory of a common symbol, which comes after the file's sections */
 	uint32_t area;
 	uint64_t addr; /* final, in the target */
 	uint8_t *bytes; /* our buffer; NULL: not allocated */

@@ -51,7 +51,7 @@ static bool identity(struct suture_process *p, pid_t *ret_pid, uid_t *ret_uid)
 
 static int open_at(int root, const char *path, uint64_t flags, mode_t mode)
 {
-	struct open_how how = { .flags = flags | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY,
+	struct open_how how = { .flags = flags | O_CLOEXEC | O_NOFOLLOW,
 				.mode = flags & O_CREAT ? mode : 0,
 				.resolve = RESOLVE_IN_ROOT | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS };
 

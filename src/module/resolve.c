@@ -155,33 +155,30 @@ static bool same_version(const char *a, const char *b)
 static bool defines(struct sut_resolver *r, struct sut_object *o, const char *name, const char *version,
 		    struct sut_dynsym *ret)
 {
+	const struct sut_symbol *s;
 	struct sut_dynsym ds;
 	struct sut_symtab *tab;
 
 	if (!sut_resolver_elf(r, o))
 		return false;
-	if (!o->elf->has_dynamic) {
-		/* A static executable: its symbol table is all there is. */
-		const struct sut_symbol *s;
-
-		if (!o->is_main || sut_object_symtab(r->p, o, &tab))
-			return false;
-		for (uint32_t pos = 1; (s = sut_symtab_nth(tab, name, pos)); pos++)
-			if (s->bind != STB_LOCAL) {
-				*ret = (struct sut_dynsym){ .name = s->name,
-							    .value = s->value,
-							    .size = s->size,
-							    .type = s->type,
-							    .bind = s->bind,
-							    .shndx = s->shndx };
-				return true;
-			}
-		return false;
+	if (sut_elf_dynsym(o->elf, name, version, &ds)) {
+		*ret = ds;
+		return ds.visibility != STV_HIDDEN && ds.visibility != STV_INTERNAL;
 	}
-	if (!sut_elf_dynsym(o->elf, name, version, &ds) || ds.visibility == STV_HIDDEN || ds.visibility == STV_INTERNAL)
+	/* A static executable (PIE or not) exports nothing: its symbol table is all there is. */
+	if (!o->is_main || o->elf->interp || sut_object_symtab(r->p, o, &tab))
 		return false;
-	*ret = ds;
-	return true;
+	for (uint32_t pos = 1; (s = sut_symtab_nth(tab, name, pos)); pos++)
+		if (s->bind != STB_LOCAL && s->shndx != SHN_UNDEF) {
+			*ret = (struct sut_dynsym){ .name = s->name,
+						    .value = s->value,
+						    .size = s->size,
+						    .type = s->type,
+						    .bind = s->bind,
+						    .shndx = s->shndx };
+			return true;
+		}
+	return false;
 }
 
 /** What an answer must be: inside of its object. */

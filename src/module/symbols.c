@@ -95,7 +95,12 @@ static int resolve_late(struct sut_module *m, struct mod_sym *s)
 		return sut_hint(pr->ctx, "symbols come from: %s; offer a debug file with --debug",
 				sut_symtab_source_name(tab->source));
 	}
-	return err ? err : set_late(m, s, sym->value, sym->size, sym->type);
+	if (err)
+		return err;
+	if (sym->uncertain)
+		return sut_fail(pr->ctx, SUTURE_EREFUSED, "%s: the debug file of %s differs from it in %s",
+				m->elf->name, s->obj->path, s->plain);
+	return set_late(m, s, sym->value, sym->size, sym->type);
 }
 
 int sut_mod_resolve(struct sut_module *m, uint32_t sym, uint32_t area)
