@@ -126,15 +126,19 @@ static void report_json(struct sut_cli *cli, const struct sut_build_report *r)
 	sut_json_set(cli->doc, "output", sut_json_text(cli->args.dry_run ? NULL : cli->args.output));
 }
 
-/* "fix.sut: 3 functions, 12.3 KiB; 2 of 5 units changed, 628 functions compared, 14.2 s" */
+/* "fix.sut: 3 functions, 1 new, 12.3 KiB; 2 of 5 units changed, 628 functions compared, 14.2 s" */
 static void show_summary(struct sut_cli *cli, const struct sut_build_report *r)
 {
-	size_t n = 0;
+	size_t replaced = 0, added = 0;
 	struct stat st;
 
-	for (size_t i = 0; i < r->item.n; i++)
-		n += r->item.v[i].is_func;
-	_cleanup_free_ char *funcs = sut_text_count(n, "function"), *units = sut_text_count(r->units, "unit");
+	for (size_t i = 0; i < r->item.n; i++) {
+		replaced += r->item.v[i].is_func && r->item.v[i].old_size;
+		added += r->item.v[i].is_func && !r->item.v[i].old_size;
+	}
+	_cleanup_free_ char *count = sut_text_count(replaced, "function");
+	_cleanup_free_ char *funcs = added ? sut_text("%s, %zu new", count, added) : sut_text("%s", count);
+	_cleanup_free_ char *units = sut_text_count(r->units, "unit");
 	_cleanup_free_ char *compared = sut_text_count(r->funcs_compared, "function");
 	_cleanup_free_ char *total = sut_text_time(r->total_ns);
 

@@ -88,6 +88,27 @@ static bool lookup_of(const struct sut_patchfile *f, const struct symbols *s, si
 	return true;
 }
 
+/* The value of a key for people: seconds since the epoch become a date. */
+static char *info_text(const struct sut_patchfile *f, const char *key)
+{
+	const char *value = sut_patchfile_info(f, key);
+	char *end;
+	unsigned long long n = value && *value ? strtoull(value, &end, 10) : 0;
+
+	if (!strcmp(key, "created") && n && !*end)
+		return sut_text_since(n);
+	return sut_safe(value ? value : "");
+}
+
+static json_t *info_json(const struct sut_patchfile *f, const char *key)
+{
+	const char *value = sut_patchfile_info(f, key);
+	char *end;
+	unsigned long long n = value && *value ? strtoull(value, &end, 10) : 0;
+
+	return !strcmp(key, "created") && n && !*end ? sut_json_time(n) : sut_json_text(value);
+}
+
 static void digest_text(const struct sut_elf *e, char *ret)
 {
 	const struct sut_section *d = sut_elf_section(e, SUTURE_SEC_DIGEST);
@@ -145,6 +166,23 @@ static void show_funcs(struct sut_cli *cli, const struct sut_patchfile *f, const
 	sut_table_print(t, true);
 }
 
+/* How many symbols are looked up; which ones, only a curious reader wants to know. */
+static void show_lookup_count(const struct sut_patchfile *f, const struct symbols *s)
+{
+	size_t late = 0, undefined = 0;
+
+	for (size_t i = 0; i < s->sym.n; i++) {
+		struct lookup l;
+
+		if (!lookup_of(f, s, i, &l))
+			continue;
+		late += l.object != NULL;
+		undefined += !l.object;
+		free(l.name);
+	}
+	printf("  %zu symbols are looked up in these objects, %zu in any library (-v names them)\n", late, undefined);
+}
+
 static void show_lookups(struct sut_cli *cli, const struct sut_patchfile *f, const struct symbols *s)
 {
 	static const struct sut_column cols[] = { { .name = "looked up in" }, { .name = "symbol" } };
@@ -176,11 +214,10 @@ static void show(struct sut_cli *cli, const char *name, const struct sut_patchfi
 	printf("%s%s%s: %s in %s, %s, %s\n", sut_paint(cli, stdout, "bold"), name, sut_paint(cli, stdout, ""), funcs,
 	       objects, f->elf->arch ? f->elf->arch->name : "unknown machine", size);
 	for (size_t i = 0; i < SUT_ARRAY_SIZE(keys); i++) {
-		const char *value = sut_patchfile_info(f, keys[i]);
-		_cleanup_free_ char *safe = sut_safe(value ? value : "");
+		_cleanup_free_ char *value = info_text(f, keys[i]);
 
-		if (value && *value)
-			printf("  %-8s  %s\n", keys[i], safe);
+		if (*value)
+			printf("  %-8s  %s\n", keys[i], value);
 	}
 	digest_text(f->elf, digest);
 	printf("  %-8s  %s\n\n", "digest", digest);
@@ -188,7 +225,10 @@ static void show(struct sut_cli *cli, const char *name, const struct sut_patchfi
 	putchar('\n');
 	show_funcs(cli, f, s);
 	putchar('\n');
-	show_lookups(cli, f, s);
+	if (cli->args.verbose)
+		show_lookups(cli, f, s);
+	else
+		show_lookup_count(f, s);
 }
 
 static json_t *object_json(const struct sut_patchfile *f, size_t i)
@@ -241,7 +281,7 @@ static void add_json(struct sut_cli *cli, const char *name, const struct sut_pat
 
 	sut_json_set(cli->doc, "name", sut_json_text(name));
 	for (size_t i = 0; i < SUT_ARRAY_SIZE(keys); i++)
-		sut_json_set(cli->doc, keys[i], sut_json_text(sut_patchfile_info(f, keys[i])));
+		sut_json_set(cli->doc, keys[i], info_json(f, keys[i]));
 	sut_json_set(cli->doc, "arch", sut_json_text(f->elf->arch ? f->elf->arch->name : NULL));
 	sut_json_set(cli->doc, "size", json_integer((json_int_t)f->elf->image_size));
 	digest_text(f->elf, digest);
