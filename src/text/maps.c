@@ -37,23 +37,66 @@ const struct sut_map *sut_maps_at(const struct sut_maps *maps, uint64_t addr)
 	return NULL;
 }
 
-/* "55d0-55f0 r-xp 00001000 fd:00 1234    /path": the five fields, then blanks, then the name. */
-static bool parse_line(char *line, struct sut_map *m)
+/* A number of the kernel's: digits only, no sign, no blanks, no overflow. */
+static bool number(const char **p, unsigned base, uint64_t *ret)
 {
-	char perm[5];
-	int name = 0;
+	const char *from = *p;
+	uint64_t v = 0;
+
+	for (;; ++*p) {
+		unsigned digit = base;
+
+		if (**p >= '0' && **p <= '9')
+			digit = (unsigned)(**p - '0');
+		else if (**p >= 'a' && **p <= 'f')
+			digit = (unsigned)(**p - 'a') + 10;
+		if (digit >= base)
+			break;
+		if (v > (UINT64_MAX - digit) / base)
+			return false;
+		v = v * base + digit;
+	}
+	*ret = v;
+	return *p != from;
+}
+
+static bool take(const char **p, char c)
+{
+	if (**p != c)
+		return false;
+	++*p;
+	return true;
+}
+
+/* "r-xp" */
+static bool permissions(const char **p, struct sut_map *m)
+{
+	static const char letters[][3] = { "r-", "w-", "x-", "ps" };
+	const char *s = *p;
+
+	for (size_t i = 0; i < SUT_ARRAY_SIZE(letters); i++)
+		if (!s[i] || !strchr(letters[i], s[i]))
+			return false;
+	m->prot = (s[0] == 'r' ? SUT_PROT_R : 0) | (s[1] == 'w' ? SUT_PROT_W : 0) | (s[2] == 'x' ? SUT_PROT_X : 0);
+	m->shared = s[3] == 's';
+	*p += 4;
+	return true;
+}
+
+/* "55d0-55f0 r-xp 00001000 fd:00 1234    /path": the five fields, then blanks, then the name. */
+static bool parse_line(const char *p, struct sut_map *m)
+{
+	uint64_t major, minor;
 
 	memset(m, 0, sizeof(*m));
-	if (sscanf(line, "%lx-%lx %4s %lx %x:%x %lu%n", &m->start, &m->end, perm, &m->offset, &m->dev_major,
-		   &m->dev_minor, &m->inode, &name) < 7 ||
-	    strlen(perm) != 4 || m->start >= m->end)
+	if (!number(&p, 16, &m->start) || !take(&p, '-') || !number(&p, 16, &m->end) || m->start >= m->end ||
+	    !take(&p, ' ') || !permissions(&p, m) || !take(&p, ' ') || !number(&p, 16, &m->offset) || !take(&p, ' ') ||
+	    !number(&p, 16, &major) || !take(&p, ':') || !number(&p, 16, &minor) || !take(&p, ' ') ||
+	    !number(&p, 10, &m->inode) || (*p && *p != ' '))
 		return false;
-	m->prot = (perm[0] == 'r' ? SUT_PROT_R : 0) | (perm[1] == 'w' ? SUT_PROT_W : 0) |
-		  (perm[2] == 'x' ? SUT_PROT_X : 0);
-	m->shared = perm[3] == 's';
-	while (line[name] == ' ')
-		name++;
-	m->name = line + name;
+	m->dev_major = (unsigned)major;
+	m->dev_minor = (unsigned)minor;
+	m->name = p + strspn(p, " ");
 	return true;
 }
 

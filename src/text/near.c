@@ -20,6 +20,7 @@
 #define LOWEST       0x10000ull /* the usual vm.mmap_min_addr */
 #define HIGHEST      0x7fffffff0000ull /* end of user addresses with four levels of page tables */
 #define STACK_GROWTH (128ull << 20) /* left free below a stack */
+#define HEAP_GROWTH  (1ull << 40) /* left free above a heap: libraries lie in the same gap, far up */
 #define TRIES        8
 
 struct search {
@@ -47,15 +48,17 @@ static bool is_bss(const struct sut_map *m, const struct sut_map *before)
 	       before->end == m->start;
 }
 
-/* Whether the gap between two neighbours belongs to the heap, now or later. */
-static bool heap_gap(const struct sut_maps *maps, size_t i, bool has_heap)
+/* From where on the gap between two neighbours is not the heap's, now or later. */
+static uint64_t behind_heap(const struct sut_maps *maps, size_t i, bool has_heap, uint64_t free_from)
 {
 	const struct sut_map *next = i < maps->m.n ? &maps->m.v[i] : NULL;
 	const struct sut_map *prev = i ? &maps->m.v[i - 1] : NULL;
 
-	if (is_heap(prev) || is_heap(next))
-		return true;
-	return !has_heap && is_bss(prev, i > 1 ? prev - 1 : NULL);
+	if (is_heap(next))
+		return next->start;
+	if (is_heap(prev) || (!has_heap && is_bss(prev, i > 1 ? prev - 1 : NULL)))
+		return prev->end < HIGHEST - HEAP_GROWTH ? prev->end + HEAP_GROWTH : HIGHEST;
+	return free_from;
 }
 
 static void consider(struct search *s, uint64_t addr)
@@ -106,8 +109,7 @@ int sut_near_find(struct suture_ctx *ctx, const struct sut_maps *maps, uint64_t 
 
 		if (is_stack(next))
 			to = to > STACK_GROWTH ? to - STACK_GROWTH : 0;
-		if (!heap_gap(maps, i, has_heap))
-			consider_gap(to <= lo ? &below : &above, free_from, to);
+		consider_gap(to <= lo ? &below : &above, behind_heap(maps, i, has_heap, free_from), to);
 		if (next && next->end > free_from)
 			free_from = next->end;
 		if (free_from >= HIGHEST)

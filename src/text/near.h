@@ -2,8 +2,8 @@
 /*
  * near.h - memory within branch reach of a text mapping.
  *
- * Rules (measured, docs/design.md): prefer the gap below the text; never the gap that
- * follows a heap (brk grows there) nor the 128 MiB below a stack; keep a guard page on
+ * Rules (measured, docs/design.md): prefer the gap below the text; never the gap before a heap nor the
+ * TiB that follows one (brk grows there) nor the 128 MiB below a stack; keep a guard page on
  * both sides; nothing below mmap_min_addr.
  */
 #ifndef SUT_NEAR_H
