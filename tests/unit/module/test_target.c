@@ -134,7 +134,7 @@ static void test_load(void **state)
 	struct sut_object *main_object = &p->obj.v[0];
 	struct sut_mod_env env = { .object = &main_object, .n_objects = 1, .table_size = 64, .stub_size = 64 };
 	size_t len;
-	uint8_t *image = late_image(SAMPLE_DIR "/sample_pie.o", &len);
+	uint8_t *image = late_image(SAMPLE_DIR "/sample_pic.o", &len);
 
 	ok(sut_elf_open_memory(ctx, image, len, "sample", &elf));
 	ok(sut_registry_read(p, &registry));

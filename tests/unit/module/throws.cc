@@ -9,15 +9,12 @@ extern int host_cleaned;
 int host_throw(int x);
 }
 
-namespace
-{
 struct guard {
 	~guard()
 	{
 		host_cleaned++;
 	}
 };
-} // namespace
 
 /* Thrown and caught here. */
 extern "C" int mod_catch(int x)
