@@ -177,6 +177,8 @@ struct sut_arch {
 	 */
 	int (*linked_field)(const struct sut_reloc_howto *howto, const uint8_t *obj, const uint8_t *bin, size_t len,
 			    size_t off, int64_t addend, uint64_t pc, struct sut_linked *ret);
+	/** linked.c: whether two direct jumps or branches are the same but for their length and target. */
+	bool (*same_branch)(const uint8_t *a, size_t a_len, const uint8_t *b, size_t b_len);
 	size_t plt_stub_size;
 	/** An indirect jump at @pc through the GOT slot at @slot; keeps every register. */
 	int (*plt_stub)(uint64_t pc, uint64_t slot, uint8_t *out);

@@ -237,3 +237,22 @@ int sut_x86_64_linked_field(const struct sut_reloc_howto *howto, const uint8_t *
 		return -EOPNOTSUPP;
 	}
 }
+
+/** Condition of a branch in short (7x) or near (0f 8x) form, 16 for a jump (eb, e9); -1: neither. */
+static int condition(const uint8_t *p, size_t len)
+{
+	if (len == 2 && (p[0] & 0xf0) == 0x70)
+		return p[0] & 0x0f;
+	if (len == 6 && p[0] == 0x0f && (p[1] & 0xf0) == 0x80)
+		return p[1] & 0x0f;
+	if ((len == 2 && p[0] == 0xeb) || (len == 5 && p[0] == 0xe9))
+		return 16;
+	return -1;
+}
+
+bool sut_x86_64_same_branch(const uint8_t *a, size_t a_len, const uint8_t *b, size_t b_len)
+{
+	int c = condition(a, a_len);
+
+	return c >= 0 && c == condition(b, b_len);
+}

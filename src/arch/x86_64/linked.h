@@ -7,5 +7,6 @@
 
 int sut_x86_64_linked_field(const struct sut_reloc_howto *howto, const uint8_t *obj, const uint8_t *bin, size_t len,
 			    size_t off, int64_t addend, uint64_t pc, struct sut_linked *ret);
+bool sut_x86_64_same_branch(const uint8_t *a, size_t a_len, const uint8_t *b, size_t b_len);
 
 #endif

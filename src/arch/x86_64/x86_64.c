@@ -37,6 +37,7 @@ const struct sut_arch sut_arch_x86_64 = {
 	.relocate_field = sut_x86_relocate_field,
 	.tls_relax = sut_x86_tls_relax,
 	.linked_field = sut_x86_64_linked_field,
+	.same_branch = sut_x86_64_same_branch,
 	.plt_stub_size = SUT_X86_PLT_STUB_SIZE,
 	.plt_stub = sut_x86_plt_stub,
 	.switch_stub_size = SUT_X86_SWITCH_STUB_SIZE,
