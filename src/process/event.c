@@ -152,6 +152,7 @@ void sut_event_poll(struct suture_process *p, pid_t tid, struct sut_event *ret)
 			break;
 		ret->kind = SUT_EVENT_CHILD;
 		ret->child = (pid_t)msg;
+		ret->vfork = (unsigned)status >> 16 == PTRACE_EVENT_VFORK;
 		break;
 	case PTRACE_EVENT_EXEC:
 		ret->kind = SUT_EVENT_EXEC;

@@ -24,7 +24,6 @@
 #include "process/internal.h"
 
 #define STACK_SPARE 65536u
-#define CHUNK       (256 * 1024)
 
 /* -- frames of dead tools --------------------------------------------------------------------- */
 
@@ -36,6 +35,9 @@ static bool in_use(struct suture_process *p, const struct sut_heal_header *h, ui
 
 	if (memcmp(h->magic, SUT_HEAL_MAGIC, sizeof(h->magic)) || !h->tid || h->tid > INT32_MAX)
 		return false;
+	/* The borrowed thread may have been stopped on its way home: what it stands on is in the registers we keep. */
+	if (p->borrowed && p->borrowed->tid == (pid_t)h->tid)
+		return sut_in(start, end, p->mem.arch->regs_sp(&p->borrowed->regs));
 	if (sut_procfs_read(p->pid, (pid_t)h->tid, "syscall", 4096, &text, NULL))
 		return false; /* that thread is no more */
 	if (!strncmp(text, "running", 7))
@@ -66,6 +68,15 @@ static bool free_frame(struct suture_process *p, uint64_t start, uint64_t end, b
 		if (bytes[i])
 			return false;
 	return true;
+}
+
+bool sut_heal_pending(struct suture_process *p, const struct sut_thread *t)
+{
+	uint64_t at = SUT_ALIGN_DOWN(p->mem.arch->regs_sp(&t->regs), 64) - SUT_HEAL_HEADER;
+	struct sut_heal_header h;
+
+	return sut_process_read_some(p, at, &h, sizeof(h)) == sizeof(h) &&
+	       !memcmp(h.magic, SUT_HEAL_MAGIC, sizeof(h.magic)) && h.tid == (uint64_t)t->tid;
 }
 
 /* -- places ----------------------------------------------------------------------------------- */
@@ -174,7 +185,7 @@ int sut_heal_place(struct suture_process *p, struct sut_thread *t, size_t need, 
 	sut_maps_free(&now);
 	if (found)
 		return 0;
-	if (p->heal_code) {
+	if (sut_heal_pending(p, t)) {
 		sut_fail(p->ctx, SUTURE_EBUSY, "a thread of %s[%d] still stands on the frame of a tool that was killed",
 			 p->comm, p->pid);
 		return sut_hint(p->ctx, "let the process run (SIGCONT), then try again");
@@ -187,18 +198,25 @@ int sut_heal_place(struct suture_process *p, struct sut_thread *t, size_t need, 
 
 /* -- gadgets ---------------------------------------------------------------------------------- */
 
-struct gadget_search {
-	struct suture_process *p;
-	uint8_t *buf; /* CHUNK + overlap */
-	bool all_restorers; /* look for every rt_sigreturn, not just for one of each */
-};
+/* The last byte of a gadget (of a system call instruction) is rarer than its first: memmem is five times slower. */
+static const uint8_t *find_bytes(const uint8_t *buf, size_t len, const struct sut_gadget *g)
+{
+	const uint8_t *at = buf + g->len - 1, *end = buf + len;
+
+	while (at < end && (at = memchr(at, g->code[g->len - 1], (size_t)(end - at)))) {
+		if (!memcmp(at - (g->len - 1), g->code, g->len))
+			return at - (g->len - 1);
+		at++;
+	}
+	return NULL;
+}
 
 /* The address of the first of these gadgets, or of the system call instruction in it. */
 static uint64_t find_one(const uint8_t *buf, size_t len, uint64_t addr, const struct sut_gadget *g, size_t n,
 			 bool at_syscall)
 {
 	for (size_t i = 0; i < n; i++) {
-		const uint8_t *hit = memmem(buf, len, g[i].code, g[i].len);
+		const uint8_t *hit = find_bytes(buf, len, &g[i]);
 
 		if (hit)
 			return addr + (uint64_t)(hit - buf) + (at_syscall ? g[i].syscall_off : 0);
@@ -215,7 +233,7 @@ static int find_restorers(struct suture_process *p, const uint8_t *buf, size_t l
 		const struct sut_gadget *g = &a->sigreturn_gadgets[i];
 
 		for (size_t off = 0; off < len && pr->restorer.n < 64;) {
-			const uint8_t *hit = memmem(buf + off, len - off, g->code, g->len);
+			const uint8_t *hit = find_bytes(buf + off, len - off, g);
 
 			if (!hit)
 				break;
@@ -227,40 +245,23 @@ static int find_restorers(struct suture_process *p, const uint8_t *buf, size_t l
 	return 0;
 }
 
-static int search_map(struct gadget_search *s, const struct sut_map *m)
+static int search_text(struct suture_process *p, const uint8_t *buf, size_t len, uint64_t addr, bool restorers)
 {
-	struct sut_priv *pr = s->p->priv;
-	const struct sut_arch *a = s->p->mem.arch;
+	struct sut_priv *pr = p->priv;
+	const struct sut_arch *a = p->mem.arch;
 
-	for (uint64_t at = m->start; at < m->end; at += CHUNK) {
-		size_t want = m->end - at < CHUNK + 16 ? m->end - at : CHUNK + 16, len;
-		int err;
-
-		len = sut_process_read_some(s->p, at, s->buf, want);
-		if (s->all_restorers) {
-			err = find_restorers(s->p, s->buf, len, at);
-			if (err)
-				return err;
-			continue;
-		}
-		if (!pr->syscall_gadget)
-			pr->syscall_gadget = find_one(s->buf, len, at, a->syscall_gadgets, a->n_syscall_gadgets, true);
-		if (!pr->sigreturn_gadget)
-			pr->sigreturn_gadget =
-				find_one(s->buf, len, at, a->sigreturn_gadgets, a->n_sigreturn_gadgets, false);
-		if (pr->syscall_gadget && pr->sigreturn_gadget)
-			break;
-	}
+	if (restorers)
+		return find_restorers(p, buf, len, addr);
+	if (!pr->syscall_gadget)
+		pr->syscall_gadget = find_one(buf, len, addr, a->syscall_gadgets, a->n_syscall_gadgets, true);
+	if (!pr->sigreturn_gadget)
+		pr->sigreturn_gadget = find_one(buf, len, addr, a->sigreturn_gadgets, a->n_sigreturn_gadgets, false);
 	return 0;
 }
 
 /* 0: the vDSO and what is named like a C library; 1: the program; 2: all else. */
-static unsigned rank(struct suture_process *p, const struct sut_map *m)
+static unsigned rank(const struct sut_object *o)
 {
-	const struct sut_object *o = sut_process_object_at(p, m->start);
-
-	if (!o)
-		return 3;
 	if (o->is_main)
 		return 1;
 	if (o->is_vdso || is_interp(o->name) || !strncmp(o->name, "libc.", 5) || !strncmp(o->name, "libc-", 5) ||
@@ -269,27 +270,58 @@ static unsigned rank(struct suture_process *p, const struct sut_map *m)
 	return 2;
 }
 
-static int search(struct suture_process *p, bool all_restorers, unsigned ranks)
+static int search_object(struct suture_process *p, struct sut_object *o, bool restorers)
+{
+	struct sut_elf *elf;
+
+	if (sut_object_elf(p, o, &elf))
+		return 0; /* another object may do */
+	for (size_t i = 0; i < elf->load.n; i++) {
+		const struct sut_segment *s = &elf->load.v[i];
+		const uint8_t *bytes = sut_elf_bytes(elf, s->vaddr, s->filesz);
+		int err;
+
+		if (!(s->prot & SUT_PROT_X) || (s->prot & SUT_PROT_W) || !bytes)
+			continue;
+		err = search_text(p, bytes, s->filesz, s->vaddr + o->bias, restorers);
+		if (err)
+			return err;
+	}
+	return 0;
+}
+
+/* Searches the text of objects in their files: reading it from the target takes ten times longer. */
+static int search(struct suture_process *p, bool restorers, unsigned ranks)
 {
 	struct sut_priv *pr = p->priv;
-	struct gadget_search s = { .p = p, .all_restorers = all_restorers };
-	int err = 0;
 
-	s.buf = malloc(CHUNK + 16);
-	if (!s.buf)
-		return sut_nomem(p->ctx);
-	for (unsigned r = 0; r < ranks && !err; r++)
-		for (size_t i = 0; i < p->maps.m.n && !err; i++) {
-			const struct sut_map *m = &p->maps.m.v[i];
+	for (unsigned r = 0; r < ranks; r++)
+		for (size_t i = 0; i < p->obj.n; i++) {
+			int err;
 
-			if ((m->prot & (SUT_PROT_X | SUT_PROT_W)) != SUT_PROT_X || m->shared || rank(p, m) != r)
+			if (rank(&p->obj.v[i]) != r || (!restorers && pr->syscall_gadget && pr->sigreturn_gadget))
 				continue;
-			if (!all_restorers && pr->syscall_gadget && pr->sigreturn_gadget)
-				break;
-			err = search_map(&s, m);
+			err = search_object(p, &p->obj.v[i], restorers);
+			if (err)
+				return err;
 		}
-	free(s.buf);
-	return err;
+	return 0;
+}
+
+/* A gadget is used only if the target's memory says what the file says. */
+static void check_gadget(struct suture_process *p, uint64_t *addr, const struct sut_gadget *g, size_t n,
+			 bool at_syscall)
+{
+	uint8_t buf[32];
+
+	for (size_t i = 0; *addr && i < n; i++) {
+		uint64_t start = *addr - (at_syscall ? g[i].syscall_off : 0);
+
+		if (g[i].len <= sizeof(buf) && sut_process_read_some(p, start, buf, g[i].len) == g[i].len &&
+		    !memcmp(buf, g[i].code, g[i].len))
+			return;
+	}
+	*addr = 0;
 }
 
 int sut_heal_restorers(struct suture_process *p)
@@ -316,6 +348,10 @@ int sut_heal_gadgets(struct suture_process *p)
 		err = search(p, false, 3);
 		if (err)
 			return err;
+		check_gadget(p, &pr->syscall_gadget, p->mem.arch->syscall_gadgets, p->mem.arch->n_syscall_gadgets,
+			     true);
+		check_gadget(p, &pr->sigreturn_gadget, p->mem.arch->sigreturn_gadgets, p->mem.arch->n_sigreturn_gadgets,
+			     false);
 		pr->gadgets_searched = true;
 	}
 	if (pr->syscall_gadget && pr->sigreturn_gadget)

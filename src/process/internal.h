@@ -148,6 +148,7 @@ struct sut_event {
 	enum sut_event_kind kind;
 	int sig; /* SIGNAL: which; STOP: the group stop's, 0: our interrupt */
 	pid_t child; /* CHILD */
+	bool vfork; /* CHILD: its parent waits for it */
 };
 /** The next event of a traced thread, without waiting. */
 void sut_event_poll(struct suture_process *p, pid_t tid, struct sut_event *ret);
@@ -177,6 +178,8 @@ uint64_t sut_threads_let_go(struct suture_process *p, const struct sut_thread *k
 /** Finds memory for a frame of @need bytes for thread @t. Recorded -SUTURE_EREFUSED when there is none. */
 int sut_heal_place(struct suture_process *p, struct sut_thread *t, size_t need, uint64_t *ret, size_t *ret_size,
 		   bool *ret_own) __must_check;
+/** Whether a stopped thread has not yet come back from what a killed tool made it do. */
+bool sut_heal_pending(struct suture_process *p, const struct sut_thread *t);
 /** Finds the gadgets that stand in for heal code of ours. Recorded -SUTURE_EREFUSED when there are none. */
 int sut_heal_gadgets(struct suture_process *p) __must_check;
 /** Finds every restorer of signal frames that the C library and the program hold. */

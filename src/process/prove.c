@@ -12,6 +12,7 @@
  */
 #include "process/internal.h"
 
+#define SAMPLE   8 /* threads looked at beforehand */
 #define SCAN_MAX (64u << 20) /* stacks larger than that are left to the unwinder */
 
 struct query {
@@ -181,15 +182,47 @@ int sut_prove_thread(struct suture_process *p, struct sut_thread *t, const struc
 	return 0;
 }
 
+/* Opens the call frame information of what the words of a sleeping thread's stack point into. */
+static void sample_thread(struct suture_process *p, pid_t tid)
+{
+	_cleanup_free_ char *text = NULL;
+	struct sut_priv *pr = p->priv;
+	char *s;
+
+	if (sut_procfs_read(p->pid, tid, "syscall", 4096, &text, NULL))
+		return;
+	s = strrchr(text, ' ');
+	if (!s)
+		return;
+	*s = '\0';
+	s = strrchr(text, ' ');
+	if (!s)
+		return;
+	sut_stack_load(p, SUT_ALIGN_DOWN(strtoull(s + 1, NULL, 16), 8), 8192);
+	for (size_t off = 0; off + 8 <= pr->stack_len; off += 8) {
+		struct sut_object *o = sut_process_object_at(p, sut_le64(pr->stack + off));
+
+		if (o && !o->cfi)
+			(void)sut_object_cfi(p, o);
+	}
+}
+
 int sut_prove_prepare(struct suture_process *p)
 {
+	struct sut_priv *pr = p->priv;
 	int err = sut_heal_restorers(p);
 
 	if (err)
 		return err;
-	sut_priv(p)->n_outermost = 0;
-	/* A file that can not be opened makes threads in it unreliable, and says so then. */
+	pr->n_outermost = 0;
+	/* A file that can not be opened makes threads in it unreliable, and says so then. The program and
+	 * the C library are on every stack; of the others those that a few threads stand in: reading the information of
+	 * all takes longer than all the rest, and what is missing is opened when it is met. */
 	for (size_t i = 0; i < p->obj.n; i++)
-		(void)sut_object_cfi(p, &p->obj.v[i]);
+		if (p->obj.v[i].is_main || p->obj.v[i].is_vdso || !strncmp(p->obj.v[i].name, "libc.", 5))
+			(void)sut_object_cfi(p, &p->obj.v[i]);
+	if (!sut_procfs_tids(p))
+		for (size_t i = 0; i < pr->tids.n && i < SAMPLE; i++)
+			sample_thread(p, pr->tids.v[i]);
 	return 0;
 }

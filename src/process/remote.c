@@ -516,6 +516,9 @@ static int try_borrow(struct suture_process *p, pid_t tid, uint64_t deadline, bo
 	t = &p->thread.v[0];
 	if (!a->regs_native(&t->regs) || (choosy && a->regs_restart_block(&t->regs)))
 		return 1;
+	/* A tool was killed just now: the thread is on its way back, unless the whole process is stopped. */
+	if ((choosy || !t->group_stopped) && sut_heal_pending(p, t))
+		return 1;
 	p->borrowed = t;
 	return 0;
 }

@@ -200,7 +200,7 @@ static int seize_new(struct suture_process *p)
 }
 
 /* A child or thread made by a seized thread is seized from birth. */
-static int take_child(struct suture_process *p, pid_t child)
+static int take_child(struct suture_process *p, pid_t child, bool vfork)
 {
 	struct sut_priv *pr = p->priv;
 	struct sut_thread *t;
@@ -210,7 +210,8 @@ static int take_child(struct suture_process *p, pid_t child)
 
 	snprintf(path, sizeof(path), "/proc/%d/task/%d", p->pid, child);
 	is_thread = !access(path, F_OK);
-	if (!is_thread && syscall(SYS_kcmp, p->live_tid, child, KCMP_VM, 0, 0) == 0)
+	/* A vfork child shares it too, but keeps its parent from stopping. */
+	if (!is_thread && !vfork && syscall(SYS_kcmp, p->live_tid, child, KCMP_VM, 0, 0) == 0)
 		pr->sharer = child;
 	t = find(p, child, &hint);
 	if (!t)
@@ -259,7 +260,7 @@ static int stopping_event(struct suture_process *p, size_t i, const struct sut_e
 		t->stopped = true;
 		return sut_fail_gone(p);
 	case SUT_EVENT_CHILD:
-		if (take_child(p, ev->child))
+		if (take_child(p, ev->child, ev->vfork))
 			return sut_nomem(p->ctx);
 		go_on(&p->thread.v[i], 0);
 		return 0;
@@ -643,19 +644,31 @@ static pid_t sharer_by_parent(struct suture_process *p)
 	return found;
 }
 
-/* Of the children of one thread. A vfork child is not meant: its parent waits for it, uninterruptibly, and so
- * can not be stopped while it lives. */
+/* A vfork child is not meant: its parent waits for it, uninterruptibly, and so can not be stopped while it
+ * lives. It may still be on its way there. */
+static bool is_sharer(struct suture_process *p, pid_t parent, pid_t child)
+{
+	for (unsigned i = 0; i < 5; i++) {
+		struct sut_stat st;
+
+		if (!shares(p, child) || sut_procfs_stat(p->pid, parent, &st) || st.state == 'D')
+			return false;
+		sut_process_sleep(p, 1);
+	}
+	return true;
+}
+
+/* Of the children of one thread. */
 static pid_t sharing_child(struct suture_process *p, pid_t tid, const char *children)
 {
 	for (const char *s = children; *s;) {
-		struct sut_stat st;
 		char *end;
 		pid_t child = (pid_t)strtol(s, &end, 10);
 
 		if (end == s)
 			break;
 		s = end + strspn(end, " \n");
-		if (shares(p, child) && !sut_procfs_stat(p->pid, tid, &st) && st.state != 'D' && shares(p, child))
+		if (is_sharer(p, tid, child))
 			return child;
 	}
 	return 0;
