@@ -429,8 +429,14 @@ static void prove_atom(struct sut_unit *u, struct sut_atom *o, bool *unproved)
 		return;
 	}
 	o->proved = sut_atoms_equal(u->d, o, o->v, SUT_PEER_VERIFIED, &why);
-	o->how = o->proved ? "code and references equal with and without section options"
-			   : sut_pool_printf(&u->d->pool, "section options change its code (%s)", why);
+	o->how = "code and references equal with and without section options";
+	if (!o->proved && sut_insns_equal(u->d, o, o->v)) {
+		o->proved = true;
+		o->how = "equal instruction by instruction with and without section options, but for the length of "
+			 "jumps";
+	}
+	if (!o->proved)
+		o->how = sut_pool_printf(&u->d->pool, "section options change its code (%s)", why);
 	*unproved = *unproved || (!o->proved && sut_atom_address(o->v, &addr));
 }
 
