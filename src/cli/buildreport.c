@@ -68,13 +68,23 @@ static const char *base(const char *path)
 	return slash ? slash + 1 : path ? path : "";
 }
 
+/* Whether everything is in one object, which then needs no column. */
+static bool one_object(const struct sut_build_report *r)
+{
+	for (size_t i = 1; i < r->item.n; i++)
+		if (strcmp(base(r->item.v[i].object), base(r->item.v[0].object)))
+			return false;
+	return true;
+}
+
 static void show_items(struct sut_cli *cli, const struct sut_build_report *r)
 {
 	static const struct sut_column cols[] = {
 		{ .name = "object" }, { .name = "unit" }, { .name = "function or data" },
 		{ .name = "why" },    { .name = "size" }, { .name = "in words", .words = true },
 	};
-	struct sut_table *t = sut_table_create(cli, cols, SUT_ARRAY_SIZE(cols), 2);
+	size_t skip = one_object(r);
+	struct sut_table *t = sut_table_create(cli, cols + skip, SUT_ARRAY_SIZE(cols) - skip, 2);
 
 	for (size_t i = 0; i < r->item.n; i++) {
 		const struct sut_build_item *it = &r->item.v[i];
@@ -85,7 +95,7 @@ static void show_items(struct sut_cli *cli, const struct sut_build_report *r)
 		_cleanup_free_ char *text = sut_safe(it->text ? it->text : "");
 		const char *cells[] = { object, unit, name, reason_name(it->reason), size, text };
 
-		sut_table_line(t, 0, cells);
+		sut_table_line(t, 0, cells + skip);
 	}
 	sut_table_print(t, true);
 	for (size_t i = 0; i < r->note.n; i++) {

@@ -217,6 +217,8 @@ char *sut_text_build_id(const char *hex);
 char *sut_text_sizes(uint64_t old_size, uint64_t new_size);
 /** "12:04:11" today, else "2026-01-31 12:04". */
 char *sut_text_since(uint64_t seconds);
+/** "2026-01-31 12:04:11". */
+char *sut_text_date(uint64_t seconds);
 char *sut_text_bytes(uint64_t n);
 /** "1 function", "2 functions". */
 char *sut_text_count(uint64_t n, const char *noun);

@@ -96,7 +96,7 @@ static char *info_text(const struct sut_patchfile *f, const char *key)
 	unsigned long long n = value && *value ? strtoull(value, &end, 10) : 0;
 
 	if (!strcmp(key, "created") && n && !*end)
-		return sut_text_since(n);
+		return sut_text_date(n);
 	return sut_safe(value ? value : "");
 }
 

@@ -303,6 +303,17 @@ char *sut_text_since(uint64_t seconds)
 	return sut_text("%s", buf);
 }
 
+char *sut_text_date(uint64_t seconds)
+{
+	time_t then = (time_t)seconds;
+	struct tm tm;
+	char buf[32];
+
+	if (!localtime_r(&then, &tm) || !strftime(buf, sizeof(buf), "%Y-%m-%d %H:%M:%S", &tm))
+		return sut_text("%llu", (unsigned long long)seconds);
+	return sut_text("%s", buf);
+}
+
 char *sut_text_bytes(uint64_t n)
 {
 	static const char *const units[] = { "KiB", "MiB", "GiB" };
