@@ -40,7 +40,7 @@
 
 static volatile sig_atomic_t ticks;
 static volatile unsigned long wrong;
-static int limit = 1000000;
+int limit = 1000000; /* lives in .data: not static, so that it is no constant */
 
 int answer(int n, char *text, size_t size);
 
