@@ -65,6 +65,7 @@ struct sut_priv {
 	SUT_VEC(struct sut_thread) late; /* seized, asked to stop, did not: let go as soon as they do */
 	SUT_VEC(pid_t) tids; /* scratch of the listing */
 	bool stopping; /* a common stop is being made: new threads are taken in */
+	bool deaths; /* a thread ended while it was seized */
 	pid_t sharer; /* a process made meanwhile that shares the memory, 0: none */
 	bool holding; /* signals blocked, scheduling raised */
 	bool sched_raised;
@@ -101,6 +102,8 @@ static inline struct sut_priv *sut_priv(struct suture_process *p)
 /* process.c */
 /** Chooses a thread whose files in /proc work: a leader that has ended has none. */
 void sut_process_find_live(struct suture_process *p);
+/** Whether the process still runs in the memory that it had when it was attached to (no exec since). */
+bool sut_process_same_program(struct suture_process *p);
 
 /* procfs.c. @tid 0: the files of the process itself. All return 0 or -errno and record nothing. */
 int sut_procfs_read(pid_t pid, pid_t tid, const char *name, size_t max, char **ret, size_t *ret_len) __must_check;

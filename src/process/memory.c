@@ -111,8 +111,12 @@ static int mem_write(struct sut_mem *mem, uint64_t addr, const void *buf, size_t
 
 		if (n < 0 && errno == EINTR)
 			continue;
-		if (n <= 0) {
-			err = n ? -errno : -EIO;
+		if (!n) /* its memory is no more */
+			return sut_process_same_program(p)
+				       ? sut_fail(p->ctx, SUTURE_EFAILED, "/proc/%d/mem takes nothing", p->pid)
+				       : sut_fail_gone(p);
+		if (n < 0) {
+			err = -errno;
 			break;
 		}
 		done += (size_t)n;

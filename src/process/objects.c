@@ -393,6 +393,8 @@ int sut_process_refresh(struct suture_process *p)
 		err = find_objects(p);
 	if (!err)
 		err = order_objects(p);
+	if (!err && !sut_process_same_program(p))
+		err = sut_fail_gone(p);
 	if (err) { /* as before */
 		sut_objects_free(p);
 		sut_maps_free(&p->maps);

@@ -48,6 +48,20 @@ bool sut_process_alive(struct suture_process *p)
 	return !sut_procfs_stat(p->pid, 0, &st) && st.start_time == p->start_time && st.state != 'X';
 }
 
+bool sut_process_same_program(struct suture_process *p)
+{
+	struct sut_priv *pr = p->priv;
+	uint8_t byte;
+
+	/* The descriptor of mem stays with the old memory, which is no more after an exec. */
+	if (!p->obj.n || pread(p->mem_fd, &byte, 1, (off_t)p->obj.v[0].start) == 1)
+		return true;
+	if (sut_process_alive(p))
+		pr->gone_how = "replaced its program (exec)";
+	pr->gone = true;
+	return false;
+}
+
 const char *sut_process_root(struct suture_process *p, char buf[64])
 {
 	snprintf(buf, 64, "/proc/%d/root", p->live_tid);

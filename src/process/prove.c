@@ -142,7 +142,7 @@ int sut_prove_thread(struct suture_process *p, struct sut_thread *t, const struc
 	bool reliable = false;
 	uint64_t address = 0;
 
-	if (!t->stopped || !t->regs_valid)
+	if (!t->stopped)
 		return sut_fail(p->ctx, SUTURE_EBUG, "thread %d of %s[%d] is not stopped", t->tid, p->comm, p->pid);
 	for (size_t i = 0; i < n; i++) {
 		q.lo = ranges[i].start < q.lo ? ranges[i].start : q.lo;
@@ -150,6 +150,10 @@ int sut_prove_thread(struct suture_process *p, struct sut_thread *t, const struc
 	}
 	if (!n) {
 		*ret = (struct sut_proof_result){ .proof = SUT_PROOF_CLEAR_SCAN };
+		return 0;
+	}
+	if (!t->regs_valid) {
+		*ret = (struct sut_proof_result){ .proof = SUT_PROOF_UNRELIABLE, .why = "32-bit code" };
 		return 0;
 	}
 	r.address = p->mem.arch->regs_pc(&t->regs);

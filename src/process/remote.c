@@ -514,7 +514,7 @@ static int try_borrow(struct suture_process *p, pid_t tid, uint64_t deadline, bo
 	if (err)
 		return err;
 	t = &p->thread.v[0];
-	if (!a->regs_native(&t->regs) || (choosy && a->regs_restart_block(&t->regs)))
+	if (!t->regs_valid || !a->regs_native(&t->regs) || (choosy && a->regs_restart_block(&t->regs)))
 		return 1;
 	/* A tool was killed just now: the thread is on its way back, unless the whole process is stopped. */
 	if ((choosy || !t->group_stopped) && sut_heal_pending(p, t))
@@ -557,6 +557,8 @@ int sut_process_borrow(struct suture_process *p, unsigned timeout_ms)
 		if (!choosy)
 			sut_process_sleep(p, 1);
 	}
+	if (!err && !sut_process_same_program(p))
+		err = sut_fail_gone(p);
 	if (!err)
 		err = sut_remote_prepare(p);
 	if (err)

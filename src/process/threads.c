@@ -26,6 +26,7 @@
 #include <linux/kcmp.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
+#include <sys/wait.h>
 #include <time.h>
 
 #include <elf.h>
@@ -36,6 +37,8 @@
 	(PTRACE_O_TRACESYSGOOD | PTRACE_O_TRACECLONE | PTRACE_O_TRACEFORK | PTRACE_O_TRACEVFORK | PTRACE_O_TRACEEXEC)
 #define HOLD_FIRST_NS 20000000u /* how long the first attempt of a common stop may hold anyone */
 #define HOLD_STUCK_NS 5000000u /* and one that is made although a thread seems not to be stoppable */
+
+#define FEW 8 /* threads that are waited for one by one */
 
 struct stuck {
 	pid_t tid;
@@ -69,7 +72,7 @@ int sut_thread_read_regs(struct suture_process *p, struct sut_thread *t)
 		return -errno;
 	t->regs.size = v.iov_len;
 	if (v.iov_len != p->mem.arch->regs_size)
-		return -EINVAL;
+		return -EINVAL; /* it runs 32-bit code just now */
 	t->regs_valid = true;
 	/* At once, so that the call is restarted even when the tool dies now. */
 	if (p->mem.arch->regs_native(&t->regs) && p->mem.arch->regs_mask_eintr(&t->regs))
@@ -253,6 +256,7 @@ static int stopping_event(struct suture_process *p, size_t i, const struct sut_e
 		return 0;
 	case SUT_EVENT_GONE:
 		t->dead = true;
+		pr->deaths = true;
 		return 0;
 	case SUT_EVENT_EXEC:
 		pr->gone = true;
@@ -292,7 +296,7 @@ static int stopping_event(struct suture_process *p, size_t i, const struct sut_e
 		t->stop_signal = 0;
 		return 0;
 	}
-	if (err)
+	if (err && err != -EINVAL)
 		return sut_fail(p->ctx, SUTURE_EFAILED, "registers of thread %d of %s[%d]: %s", t->tid, p->comm, p->pid,
 				strerror(-err));
 	return 0;
@@ -323,6 +327,7 @@ static void note_zombie(struct suture_process *p, struct sut_thread *t, struct s
  * so N stops cost some N polls, and nobody who waits for our answer waits for long. */
 static int wait_all(struct suture_process *p, uint64_t deadline, bool clean, struct stuck *why)
 {
+	static const struct timespec nap = { 0, 50000 };
 	uint64_t now = sut_now_ns(), full = now + 1000000;
 	size_t head = 0;
 
@@ -360,7 +365,11 @@ static int wait_all(struct suture_process *p, uint64_t deadline, bool clean, str
 			note_zombie(p, &p->thread.v[head], why);
 			return -SUTURE_ETIMEOUT;
 		}
-		sut_event_wait(deadline - now);
+		/* Many: a nap, in which many stop; woken by each of them we would take turns with each. */
+		if (p->thread.n - head > FEW)
+			nanosleep(&nap, NULL);
+		else
+			sut_event_wait(deadline - now);
 	}
 	return 0;
 }
@@ -468,6 +477,8 @@ int sut_process_stop(struct suture_process *p, unsigned timeout_ms)
 	pr->sharer = 0;
 	err = stop_retry(p, deadline, &why);
 	pr->stopping = false;
+	if (!err && !sut_process_same_program(p))
+		err = sut_fail_gone(p);
 	if (!err) {
 		sut_objects_verify(p);
 		return 0;
@@ -541,14 +552,46 @@ uint64_t sut_threads_let_go(struct suture_process *p, const struct sut_thread *k
 	return longest;
 }
 
+static bool is_known(struct suture_process *p, pid_t tid)
+{
+	struct sut_priv *pr = p->priv;
+	size_t hint = 0;
+
+	for (size_t i = 0; i < pr->late.n; i++)
+		if (pr->late.v[i].tid == tid)
+			return true;
+	return find(p, tid, &hint);
+}
+
+/* A thread that was killed between making a child and telling us of it left a child that is traced by us, stopped
+ * and unknown. Only such are touched: whatever else there is to wait for is somebody else's. */
+static void free_strays(struct suture_process *p)
+{
+	for (unsigned i = 0; i < 64; i++) {
+		siginfo_t si = { 0 };
+		int status;
+
+		if (waitid(P_ALL, 0, &si, WSTOPPED | WNOHANG | WNOWAIT | __WALL) || !si.si_pid ||
+		    si.si_code != CLD_TRAPPED || (si.si_status >> 8) != PTRACE_EVENT_STOP || is_known(p, si.si_pid))
+			return;
+		if (waitpid(si.si_pid, &status, WNOHANG | __WALL) != si.si_pid || !WIFSTOPPED(status) ||
+		    ptrace(PTRACE_DETACH, si.si_pid, 0, 0))
+			return;
+	}
+}
+
 uint64_t sut_process_release(struct suture_process *p)
 {
+	struct sut_priv *pr = p->priv;
 	uint64_t longest;
 
 	sut_remote_restore(p);
 	longest = sut_threads_let_go(p, NULL);
 	sut_hold_end(p);
 	sut_process_pump(p);
+	if (pr->deaths)
+		free_strays(p);
+	pr->deaths = false;
 	return longest;
 }
 

@@ -270,6 +270,9 @@ static void an_exec_meanwhile(void **state)
 			err = sut_mem_syscall(&p->mem, &r, SUT_SYS_GETPID);
 		sut_process_release(p);
 	}
+	assert_int_equal(err, -SUTURE_EGONE);
+	assert_non_null(strstr(suture_ctx_error(ctx())->message, "exec"));
+	assert_int_equal(sut_process_refresh(p), -SUTURE_EGONE);
 	suture_process_detach(p);
 	target_stop(&t);
 	assert_int_equal(t.errors, 0);
