@@ -86,7 +86,8 @@ int sut_module_plan(struct suture_process *p, struct sut_elf *elf, const char *n
 		    struct sut_module **ret) __must_check;
 /**
  * Maps and writes a planned module, and reads it back. Needs a held thread. Rolled back on failure.
- * -EEXIST: the target mapped something at a planned address meanwhile; free the module and plan again.
+ * -EEXIST: the target mapped something at a planned address meanwhile (the registry, if it was made after the plan,
+ * may be it); free the module and plan again.
  */
 int sut_module_load(struct sut_module *m) __must_check;
 /** Unmaps a module that no thread can be in (memory that was reused stays mapped). Needs a held thread. */

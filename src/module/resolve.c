@@ -168,17 +168,20 @@ static bool defines(struct sut_resolver *r, struct sut_object *o, const char *na
 	/* A static executable (PIE or not) exports nothing: its symbol table is all there is. */
 	if (!o->is_main || o->elf->interp || sut_object_symtab(r->p, o, &tab))
 		return false;
-	for (uint32_t pos = 1; (s = sut_symtab_nth(tab, name, pos)); pos++)
-		if (s->bind != STB_LOCAL && s->shndx != SHN_UNDEF) {
-			*ret = (struct sut_dynsym){ .name = s->name,
-						    .value = s->value,
-						    .size = s->size,
-						    .type = s->type,
-						    .bind = s->bind,
-						    .shndx = s->shndx };
-			return true;
-		}
-	return false;
+	for (uint32_t pos = 1; (s = sut_symtab_nth(tab, name, pos)) && s->bind == STB_LOCAL; pos++)
+		;
+	/* The linker makes the hidden names of a static libc local; one that there is once is not in doubt. */
+	if (!s && sut_symtab_count(tab, name) == 1)
+		s = sut_symtab_nth(tab, name, 1);
+	if (!s || s->uncertain)
+		return false;
+	*ret = (struct sut_dynsym){ .name = s->name,
+				    .value = s->value,
+				    .size = s->size,
+				    .type = s->type,
+				    .bind = s->bind,
+				    .shndx = s->shndx };
+	return true;
 }
 
 /** What an answer must be: inside of its object. */

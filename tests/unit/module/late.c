@@ -31,15 +31,16 @@ uint8_t *late_image(const char *path, size_t *ret_len)
 		abort();
 	for (size_t i = 1; i < symtab->sh_size / sizeof(*sym); i++) {
 		const char *name = image + strtab->sh_offset + sym[i].st_name;
+		const char *plain = strchr(name, '_');
 		char late[256];
 
 		if (sym[i].st_shndx == SHN_UNDEF && !strncmp(name, "abs_", 4)) {
 			sym[i].st_shndx = SHN_ABS;
 			sym[i].st_value = strtoull(name + 4, NULL, 16);
 		}
-		if (sym[i].st_shndx != SHN_UNDEF || strncmp(name, "late_", 5))
+		if (sym[i].st_shndx != SHN_UNDEF || strncmp(name, "late", 4) || !plain || plain > name + 5)
 			continue;
-		snprintf(late, sizeof(late), SUTURE_SYM_PREFIX "0.%s,0", name + 5);
+		snprintf(late, sizeof(late), SUTURE_SYM_PREFIX "%c.%s,0", name[4] == '_' ? '0' : name[4], plain + 1);
 		sym[i].st_name = (Elf64_Word)names.len;
 		sym[i].st_shndx = SUTURE_SHN_LIVEPATCH;
 		if (sut_buf_add(&names, late, strlen(late) + 1))

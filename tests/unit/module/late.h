@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * late.h - makes late symbols of an object file: undefined "late_NAME" becomes ".suture.sym.0.NAME,0".
+ * late.h - makes late symbols of an object file: undefined "late_NAME" becomes ".suture.sym.0.NAME,0",
+ * "late1_NAME" ".suture.sym.1.NAME,0", and so on.
  * Undefined "abs_HEX" becomes an absolute symbol of that value, which no assembler makes by itself.
  */
 #ifndef TEST_LATE_H
