@@ -178,7 +178,7 @@ static int set_value(struct sut_cli *cli, const struct sut_option *o, const char
 		return 0;
 	case SUT_OPT_PID:
 		if (!parse_number(value, 4194304, &n) || !n)
-			return bad_value(cli, o, value, "a process id");
+			return bad_value(cli, o, value, "a process id (names are for -n)");
 		return sut_vec_push((struct sut_pids *)field, (pid_t)n) ? sut_nomem(cli->ctx) : 0;
 	case SUT_OPT_COLOR:
 		return set_color(cli, o, value);
@@ -258,7 +258,9 @@ int sut_args_parse(struct sut_cli *cli, int argc, char **argv)
 		err = set_value(cli, o, optarg);
 	}
 	for (; !err && optind < argc; optind++)
-		err = sut_vec_push(&cli->args.operand, argv[optind]) ? sut_nomem(cli->ctx) : 0;
+		err = !*argv[optind] ? sut_fail(cli->ctx, SUTURE_EUSAGE, "%s: an argument is empty", cli->cmd->name)
+		      : sut_vec_push(&cli->args.operand, argv[optind]) ? sut_nomem(cli->ctx)
+								       : 0;
 	/* The rooms want lists that end in NULL. */
 	struct sut_strings *const lists[] = { &cli->args.target, &cli->args.debug, &cli->args.diff };
 	for (size_t i = 0; !err && i < SUT_ARRAY_SIZE(lists); i++) {

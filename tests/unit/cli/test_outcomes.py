@@ -28,6 +28,8 @@ USAGE = [
     (('revert', '-p', '1'), 'NAME is missing'),
     (('status',), 'which process?'),
     (('status', '-p', '0'), "'0' is not a process id"),
+    (('status', '-p', 'nginx'), "'nginx' is not a process id (names are for -n)"),
+    (('inspect', ''), 'an argument is empty'),
     (('status', '-p', '12x'), "'12x' is not a process id"),
     (('status', '-p', '-1'), "'-1' is not a process id"),
     (('status', '-p', '99999999999999999999'), 'is not a process id'),
