@@ -45,9 +45,11 @@ static int child_status(const char *name)
 	return status;
 }
 
+static const char *object;
+
 static void load_sample(void)
 {
-	elf = self_elf(p, SAMPLE_DIR "/throws.o");
+	elf = self_elf(p, object);
 	if (sut_module_plan(p, elf, "throws", self_env(p), &m) || sut_module_load(m))
 		fail_msg("%s", self_message(p));
 }
@@ -71,12 +73,20 @@ static void test_install(void **state)
 	struct sut_object *unwinder = NULL;
 	uint64_t addr, site;
 	size_t len, moved;
+	Elf64_Sym es;
 
 	if (sut_agent_needed(p, &unwinder, &addr))
 		fail_msg("%s", self_message(p));
 	assert_non_null(unwinder);
 	assert_non_null(strstr(unwinder->path, "libgcc_s"));
 	assert_int_equal(sut_agent_open(p->ctx, &agent_elf), 0);
+	/* Freestanding: it asks for nothing. */
+	for (size_t i = 0; i < agent_elf->sec.n; i++)
+		for (size_t k = 1; agent_elf->sec.v[i].type == SHT_SYMTAB && k < agent_elf->sec.v[i].size / sizeof(es);
+		     k++) {
+			memcpy(&es, agent_elf->sec.v[i].data + k * sizeof(es), sizeof(es));
+			assert_int_not_equal(es.st_shndx, SHN_UNDEF);
+		}
 	env.object = &unwinder;
 	if (sut_module_plan(p, agent_elf, SUT_AGENT_NAME, &env, &agent))
 		fail_msg("%s", self_message(p));
@@ -189,7 +199,7 @@ static int teardown(void **state)
 	return 0;
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_without_agent), cmocka_unit_test(test_install),
@@ -197,5 +207,8 @@ int main(void)
 		cmocka_unit_test(test_unpublished),   cmocka_unit_test(test_damaged_table),
 	};
 
+	if (argc != 2)
+		return 2;
+	object = argv[1];
 	return cmocka_run_group_tests(tests, setup, teardown);
 }
