@@ -33,8 +33,10 @@
 #define MADV_POPULATE_READ 22
 #endif
 
-#define MAP_RESERVE 16 /* mappings that must stay free below vm.max_map_count */
-#define CHUNK       (1u << 20)
+#define MAP_RESERVE     16 /* mappings that must stay free below vm.max_map_count */
+#define CHUNK           (1u << 20)
+#define MOVE_TRIES      50 /* to fill a hole where text was */
+#define MOVE_BACK_TRIES 3
 
 struct region {
 	struct sut_range run; /* runtime addresses of the whole text mapping */
@@ -56,6 +58,7 @@ struct sut_poke_batch {
 	SUT_VEC(struct sut_poke) poke; /* sorted by prepare */
 	SUT_VEC(struct region) region;
 	SUT_VEC(struct sut_pristine) given;
+	uint64_t room, room_end; /* reserved by the caller and not used yet */
 	enum sut_poke_method method;
 	bool committed;
 	char why[200];
@@ -173,8 +176,13 @@ static int foreign_bytes(struct sut_poke_batch *b, const struct sut_poke *p, con
 		(void)sut_hint(ctx, "remove it (gdb: delete; perf probe --del; bpftrace: stop it) and try again");
 		return sut_fail_address(ctx, p->addr + i);
 	}
-	(void)sut_fail(ctx, SUTURE_EREFUSED, "the text at 0x%lx is not what it should be: %s instead of %s", p->addr,
-		       sut_hex(found, p->len, got), sut_hex(p->old, p->len, want));
+	if (!b->mem->arch->insn_decode(found, p->len, p->addr, &insn) && i < insn.len &&
+	    (insn.kind == SUT_INSN_JUMP || insn.kind == SUT_INSN_CALL))
+		(void)sut_fail(ctx, SUTURE_EREFUSED, "a foreign %s to 0x%lx stands at 0x%lx, where text is to change",
+			       insn.kind == SUT_INSN_JUMP ? "jump" : "call", insn.target, p->addr);
+	else
+		(void)sut_fail(ctx, SUTURE_EREFUSED, "the text at 0x%lx is not what it should be: %s instead of %s",
+			       p->addr, sut_hex(found, p->len, got), sut_hex(p->old, p->len, want));
 	(void)sut_hint(ctx, "another tool (a tracer, an optimised uprobe, a hook) may have changed it");
 	return sut_fail_address(ctx, p->addr);
 }
@@ -303,16 +311,28 @@ static bool any_private(const bool *private, size_t n)
 	return false;
 }
 
-/* -1: the kernel does not know MREMAP_DONTUNMAP here; else an error or 0 with the address. */
+/* An address in the caller's room for @len bytes, 0: none; the kernel then chooses. */
+static uint64_t take_room(struct sut_poke_batch *b, uint64_t len)
+{
+	uint64_t at = b->room;
+
+	if (!at || len > b->room_end - at)
+		return 0;
+	b->room += len;
+	return at;
+}
+
+/* 1: the kernel does not know MREMAP_DONTUNMAP here; else an error, or 0 with the address. */
 static int duplicate(struct sut_poke_batch *b, uint64_t addr, uint64_t len, uint64_t *ret)
 {
+	uint64_t at = take_room(b, len), flags = MREMAP_MAYMOVE | MREMAP_DONTUNMAP | (at ? MREMAP_FIXED : 0);
 	int64_t got = 0;
-	int err = sut_mem_syscall(b->mem, &got, SUT_SYS_MREMAP, addr, len, len, MREMAP_MAYMOVE | MREMAP_DONTUNMAP, 0);
+	int err = sut_mem_syscall(b->mem, &got, SUT_SYS_MREMAP, addr, len, len, flags, at);
 
 	if (err)
 		return err;
 	if (got < 0 && got >= -4095)
-		return 1;
+		return 1; /* the place in the room may be a hole by now: not used again */
 	*ret = (uint64_t)got;
 	return 0;
 }
@@ -328,13 +348,15 @@ static int unmap(struct sut_poke_batch *b, uint64_t addr, uint64_t len)
 static int map_again(struct sut_poke_batch *b, const struct region *r, uint64_t offset, uint64_t len, uint64_t *ret)
 {
 	int64_t got = 0, closed = 0;
+	uint64_t at;
 	int fd = -1;
 	int err = b->mem->ops->open_mapped(b->mem, &r->map, &fd);
 
 	if (err)
 		return 1;
-	err = sut_mem_syscall(b->mem, &got, SUT_SYS_MMAP, 0, len, PROT_READ | PROT_EXEC, MAP_PRIVATE, (uint64_t)fd,
-			      offset);
+	at = take_room(b, len);
+	err = sut_mem_syscall(b->mem, &got, SUT_SYS_MMAP, at, len, PROT_READ | PROT_EXEC,
+			      MAP_PRIVATE | (at ? MAP_FIXED : 0), (uint64_t)fd, offset);
 	if (!err)
 		err = sut_mem_syscall(b->mem, &closed, SUT_SYS_CLOSE, (uint64_t)fd);
 	if (err)
@@ -343,6 +365,22 @@ static int map_again(struct sut_poke_batch *b, const struct region *r, uint64_t 
 		return 1;
 	*ret = (uint64_t)got;
 	return 0;
+}
+
+/* Whether the caller knows a good pristine of the region. */
+static bool use_given(struct sut_poke_batch *b, struct region *r)
+{
+	for (size_t i = 0; i < b->given.n; i++) {
+		const struct sut_pristine *p = &b->given.v[i];
+
+		if (p->len && p->text <= r->lo && sut_fits(r->lo - p->text, r->hi - r->lo, p->len) &&
+		    p->text >= r->run.start &&
+		    maps_part(&b->maps, r, p->copy, p->len, r->run_offset + (p->text - r->run.start))) {
+			r->pristine = *p;
+			return true;
+		}
+	}
+	return false;
 }
 
 /*
@@ -356,16 +394,8 @@ static int find_pristine(struct sut_poke_batch *b, struct region *r)
 	bool *private;
 	int err;
 
-	for (size_t i = 0; i < b->given.n; i++) {
-		const struct sut_pristine *p = &b->given.v[i];
-
-		if (p->len && p->text <= r->lo && sut_fits(r->lo - p->text, r->hi - r->lo, p->len) &&
-		    p->text >= r->run.start &&
-		    maps_part(&b->maps, r, p->copy, p->len, r->run_offset + (p->text - r->run.start))) {
-			r->pristine = *p;
-			return 0;
-		}
-	}
+	if (use_given(b, r))
+		return 0;
 	private = calloc(pages, sizeof(*private));
 	if (!private)
 		return sut_nomem(b->mem->ctx);
@@ -543,6 +573,10 @@ static int prepare_region(struct sut_poke_batch *b, struct region *r)
 		no_swap(b, "the text at 0x%lx is not a file's", r->lo);
 		return 0;
 	}
+	if (r->map.prot & SUT_PROT_W) { /* what threads store between prepare and commit would be lost */
+		no_swap(b, "the text of %s is writable", r->map.name);
+		return 0;
+	}
 	/* First of all whether it may be swapped at all: nothing is made otherwise. */
 	err = match_flags(b, r);
 	if (err || b->method == SUT_POKE_WRITE)
@@ -588,23 +622,55 @@ static int drop_shadows(struct sut_poke_batch *b, bool pristines)
 	return err;
 }
 
+int sut_poke_room(struct sut_poke_batch *b, uint64_t *ret)
+{
+	uint64_t room = 0;
+	int err = find_regions(b);
+
+	for (size_t i = 0; i < b->region.n && !err; i++) {
+		struct region *r = &b->region.v[i];
+
+		if (r->map.inode)
+			room += r->hi - r->lo + (use_given(b, r) ? 0 : r->run.end - r->run.start);
+	}
+	forget_regions(b);
+	if (!err)
+		*ret = room;
+	return err;
+}
+
+void sut_poke_use_room(struct sut_poke_batch *b, uint64_t addr, uint64_t len)
+{
+	b->room = addr;
+	b->room_end = addr + len;
+}
+
+/* What is left of the caller's room goes. */
+static int leave_room(struct sut_poke_batch *b)
+{
+	int err = b->room < b->room_end ? unmap(b, b->room, b->room_end - b->room) : 0;
+
+	b->room = b->room_end = 0;
+	return err;
+}
+
 int sut_poke_prepare(struct sut_poke_batch *b, bool force_write)
 {
-	int err = find_regions(b);
+	int err = find_regions(b), undo;
 
 	if (!err)
 		err = verify_old(b);
-	if (err)
-		return err;
-	if (force_write)
+	if (!err && force_write)
 		no_swap(b, "asked for");
-	else if (b->maps.m.n + MAP_RESERVE + 4 * b->region.n > max_map_count())
+	else if (!err && b->maps.m.n + MAP_RESERVE + 4 * b->region.n > max_map_count())
 		no_swap(b, "the process has %zu mappings, and no more are allowed", b->maps.m.n);
 	for (size_t i = 0; i < b->region.n && !err && b->method == SUT_POKE_SWAP; i++)
 		err = prepare_region(b, &b->region.v[i]);
+	undo = leave_room(b);
+	if (!err)
+		err = undo;
 	if (err || b->method == SUT_POKE_WRITE) {
-		int undo = drop_shadows(b, true);
-
+		undo = drop_shadows(b, true);
 		return err ? err : undo;
 	}
 	return 0;
@@ -615,6 +681,14 @@ int sut_poke_drop(struct sut_poke_batch *b)
 	return b->committed ? 0 : drop_shadows(b, true);
 }
 
+/* Whether the text is not there any more. */
+static bool is_hole(struct sut_poke_batch *b, const struct region *r)
+{
+	uint8_t byte;
+
+	return sut_mem_read(b->mem, r->lo, &byte, 1) || sut_mem_read(b->mem, r->hi - 1, &byte, 1);
+}
+
 /* The shadow goes over the text: the one instant at which all of the region changes. */
 static int move(struct sut_poke_batch *b, struct region *r)
 {
@@ -622,9 +696,11 @@ static int move(struct sut_poke_batch *b, struct region *r)
 	const uint64_t args[6] = { r->shadow, len, len, MREMAP_MAYMOVE | MREMAP_FIXED, r->lo };
 	int err = sut_mem_call(b->mem, "moving the new text into place (mremap)", &got, SUT_SYS_MREMAP, args);
 
-	/* Kernels up to 6.16 unmap the destination before they check the rest: after a failure the text might be a
-	 * hole, which the same call, made again, fills. */
-	if (err && sut_mem_call(b->mem, "moving the new text into place (mremap)", &got, SUT_SYS_MREMAP, args))
+	/* Kernels up to 6.16 unmap the destination before they check the rest: after a failure (no memory for a page
+	 * table) the text may be a hole, which the same call, made again, fills. */
+	for (unsigned i = 0; err && i < MOVE_TRIES && is_hole(b, r); i++)
+		err = sut_mem_call(b->mem, "moving the new text into place (mremap)", &got, SUT_SYS_MREMAP, args);
+	if (err)
 		return err;
 	if (got != r->lo)
 		return sut_fail(b->mem->ctx, SUTURE_EDAMAGED, "the text of %s went to 0x%lx instead of 0x%lx",
@@ -665,12 +741,13 @@ static int check_new(struct sut_poke_batch *b, size_t first, size_t n)
 }
 
 /* The region as it was before: by a second shadow, with the pokes taken out of the present bytes. */
-static int move_back(struct sut_poke_batch *b, struct region *r)
+static int move_back_once(struct sut_poke_batch *b, struct region *r)
 {
-	int err;
+	int err = 0;
 
 	r->moved = false;
-	err = make_shadow(b, r);
+	if (!r->shadow)
+		err = make_shadow(b, r);
 	if (!err && !r->shadow)
 		err = -SUTURE_EDAMAGED;
 	if (!err)
@@ -678,6 +755,15 @@ static int move_back(struct sut_poke_batch *b, struct region *r)
 	if (!err)
 		err = move(b, r);
 	r->moved = false;
+	return err;
+}
+
+static int move_back(struct sut_poke_batch *b, struct region *r)
+{
+	int err = -SUTURE_EDAMAGED;
+
+	for (unsigned i = 0; err && i < MOVE_BACK_TRIES; i++)
+		err = move_back_once(b, r);
 	return err;
 }
 

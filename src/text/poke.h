@@ -53,6 +53,14 @@ struct sut_pristine {
 };
 int sut_poke_use_pristine(struct sut_poke_batch *b, const struct sut_pristine *p) __must_check;
 /**
+ * Bytes of address space that prepare will need for duplicates, 0: none (or not known: it will write). A caller that
+ * reserves that much (PROT_NONE), notes where, and says so by sut_poke_use_room() can find again whatever a tool leaves that
+ * dies during prepare. The batch's pokes and pristines must be complete. Needs no held thread.
+ */
+int sut_poke_room(struct sut_poke_batch *b, uint64_t *ret) __must_check;
+/** Prepare puts its duplicates into [addr, addr+len), as long as they fit, and unmaps what it does not need of it. */
+void sut_poke_use_room(struct sut_poke_batch *b, uint64_t addr, uint64_t len);
+/**
  * Verifies that memory holds the expected bytes and makes the shadows. Needs a held thread
  * (system calls). Nothing of the text has changed afterwards. @force_write: never swap.
  * -SUTURE_EREFUSED when the bytes are not the expected ones (breakpoint, uprobe: said).
