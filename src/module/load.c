@@ -177,7 +177,18 @@ static bool is_zero(const uint8_t *p, size_t n)
 	return !n || (!*p && !memcmp(p, p + 1, n - 1));
 }
 
-/** Writes what is not zero already, page by page in runs, and reads it back. */
+/** Whether the target holds the wanted bytes of one page already. */
+static bool holds(struct sut_module *m, const struct sut_mod_area *a, uint64_t off, uint8_t *page_buf)
+{
+	size_t page = m->p->mem.page_size;
+
+	/* New memory is zero. Used memory is only written where it differs: a pointer into it may be alive. */
+	if (!a->reused)
+		return is_zero(a->image.p + off, page);
+	return !sut_mem_read(&m->p->mem, a->base + off, page_buf, page) && !memcmp(a->image.p + off, page_buf, page);
+}
+
+/** Writes the pages that do not hold it already, in runs, and reads them back. */
 static int write_area(struct sut_module *m, const struct sut_mod_area *a)
 {
 	size_t page = m->p->mem.page_size;
@@ -189,7 +200,7 @@ static int write_area(struct sut_module *m, const struct sut_mod_area *a)
 		uint64_t end = off;
 		int err;
 
-		while (end < a->size && (a->reused || !is_zero(a->image.p + end, page)))
+		while (end < a->size && !holds(m, a, end, back))
 			end += page;
 		if (end == off) {
 			off += page;

@@ -257,6 +257,120 @@ static void test_dlopened(void **state)
 	dlclose(lib);
 }
 
+/* ---- each call into the target fails in turn ---- */
+
+static struct sut_mem_ops real_ops;
+static int calls_left;
+static bool killed; /* a dead tool: everything fails from there on */
+
+static bool fails(void)
+{
+	return calls_left <= 0 ? killed : --calls_left == 0;
+}
+
+static int failing_syscall(struct sut_mem *mem, enum sut_sys sys, const uint64_t a[6], int64_t *ret)
+{
+	if (fails()) {
+		if (killed)
+			return sut_fail(mem->ctx, SUTURE_EGONE, "played");
+		*ret = -ENOMEM;
+		return 0;
+	}
+	return real_ops.syscall(mem, sys, a, ret);
+}
+
+static int failing_write(struct sut_mem *mem, uint64_t addr, const void *buf, size_t len)
+{
+	return fails() ? sut_fail(mem->ctx, SUTURE_EFAILED, "played") : real_ops.write(mem, addr, buf, len);
+}
+
+static int failing_read(struct sut_mem *mem, uint64_t addr, void *buf, size_t len)
+{
+	return fails() ? sut_fail(mem->ctx, SUTURE_EFAILED, "played") : real_ops.read(mem, addr, buf, len);
+}
+
+static bool any_mapped(const struct sut_module *m)
+{
+	for (uint64_t off = 0; off < m->area.v[0].size; off += 4096)
+		if (mapped(m->area.v[0].base + off))
+			return true;
+	return false;
+}
+
+static void with_failures(bool dead, void (*check)(struct sut_module *m))
+{
+	struct sut_elf *e = late_elf(p, SAMPLE_DIR "/sample_pic.o");
+	struct sut_mem_ops ops = *p->mem.ops;
+	const struct sut_mem_ops *was = p->mem.ops;
+	int n, err = -1;
+
+	real_ops = *was;
+	ops.syscall = failing_syscall;
+	ops.write = failing_write;
+	ops.read = failing_read;
+	for (n = 1; err; n++) {
+		struct sut_module *m;
+
+		assert_int_equal(sut_module_plan(p, e, "sample", self_env(p), &m), 0);
+		p->mem.ops = &ops;
+		calls_left = n;
+		killed = dead;
+		err = sut_module_load(m);
+		killed = false;
+		calls_left = INT32_MAX;
+		p->mem.ops = was;
+		if (err)
+			check(m);
+		else
+			assert_int_equal(sut_module_unload(m), 0);
+		assert_false(any_mapped(m));
+		sut_module_free(m);
+	}
+	assert_true(n > 8); /* three mappings, their marks in the header, the bytes and a look at them */
+	sut_elf_close(e);
+}
+
+static void check_rolled_back(struct sut_module *m)
+{
+	assert_non_null(suture_ctx_error(p->ctx)->message);
+	assert_false(any_mapped(m));
+}
+
+static void test_every_call_fails(void **state)
+{
+	with_failures(false, check_rolled_back);
+}
+
+/* What a dead tool leaves, the next one takes away by the record; memory without our header is not ours. */
+static void check_left_behind(struct sut_module *m)
+{
+	struct sut_record rec = { 0 };
+	char *foreign = NULL;
+	uint64_t rw = m->area.v[0].base + m->area.v[0].ro_size + m->area.v[0].rx_size;
+
+	assert_int_equal(sut_module_to_record(m, &rec), 0);
+	/* The program puts something of its own where the rest would have been. */
+	if (!mapped(rw)) {
+		foreign = mmap((void *)(uintptr_t)rw, m->area.v[0].rw_size, PROT_READ | PROT_WRITE,
+			       MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
+		assert_int_equal((uintptr_t)foreign, rw);
+		*foreign = 66;
+	}
+	assert_int_equal(sut_record_unload(p, &rec), 0);
+	if (foreign) {
+		assert_int_equal(*foreign, 66);
+		munmap(foreign, m->area.v[0].rw_size);
+	}
+	/* At most the one mapping remains that was made in the very last call: it holds nothing and is executed by nobody. */
+	for (uint64_t off = 0; off < m->area.v[0].size; off += 4096)
+		munmap((void *)(uintptr_t)(m->area.v[0].base + off), 4096);
+}
+
+static void test_tool_dies(void **state)
+{
+	with_failures(true, check_left_behind);
+}
+
 static void refused(const char *file, const char *word)
 {
 	char path[256];
@@ -306,6 +420,8 @@ int main(int argc, char **argv)
 	tests[n++] = (struct CMUnitTest)cmocka_unit_test(test_record_of_foreign_memory);
 	tests[n++] = (struct CMUnitTest)cmocka_unit_test(test_callers_room);
 	tests[n++] = (struct CMUnitTest)cmocka_unit_test(test_dlopened);
+	tests[n++] = (struct CMUnitTest)cmocka_unit_test(test_every_call_fails);
+	tests[n++] = (struct CMUnitTest)cmocka_unit_test(test_tool_dies);
 	tests[n++] = (struct CMUnitTest)cmocka_unit_test(test_refusals);
 	host_hidden = host_hidden_add(0, 5);
 	return _cmocka_run_group_tests("load", tests, n, setup, teardown);
