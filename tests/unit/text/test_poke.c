@@ -454,6 +454,75 @@ static void test_write_when_asked(void **state)
 	sut_poke_destroy(b);
 }
 
+static void assert_all(const struct text *x, unsigned added)
+{
+	for (size_t i = 0; i < SUT_ARRAY_SIZE(several); i++)
+		assert_int_equal(call(x, several[i]), VALUE(several[i]) + added);
+}
+
+/* Duplicates lie where the caller has reserved room for them, and nothing of it is left in the end. */
+static void test_room(void **state)
+{
+	struct sut_pristine made[PRISTINE_CAP];
+	struct text *x = *state;
+	uint64_t room = 0, want, addr = 0, left = 0;
+
+	for (unsigned revert = 0; revert < 2; revert++) {
+		struct sut_poke_batch *b = batch(x, several, SUT_ARRAY_SIZE(several), revert);
+		struct sut_maps maps;
+
+		assert_int_equal(sut_poke_room(b, &room), 0);
+		want = 18 * page + (revert ? 0 : PAGES * page); /* pages 3 to 20; a pristine the first time */
+		assert_int_equal(room, want);
+		room += 3 * page; /* more than it needs */
+		addr = (uint64_t)(uintptr_t)mmap(NULL, room, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+		sut_poke_use_room(b, addr, room);
+		assert_int_equal(sut_poke_prepare(b, false), 0);
+		assert_int_equal(sut_poke_shadows(b, made, PRISTINE_CAP), 1);
+		assert_true(made[0].copy >= addr && made[0].copy + made[0].len <= addr + room);
+		if (!revert) {
+			assert_int_equal(sut_poke_pristines(b, made, PRISTINE_CAP), 1);
+			assert_true(made[0].copy >= addr && made[0].copy + made[0].len <= addr + room);
+		}
+		assert_int_equal(t.mem.ops->maps(&t.mem, &maps), 0);
+		assert_null(sut_maps_at(&maps, addr + room - 3 * page));
+		sut_maps_free(&maps);
+		assert_int_equal(sut_poke_commit(b), 0);
+		assert_all(x, revert ? 0 : NEW);
+		note(b);
+		sut_poke_destroy(b);
+		assert_int_equal(t.mem.ops->maps(&t.mem, &maps), 0);
+		for (uint64_t at = addr; at < addr + room; at += page)
+			left += sut_maps_at(&maps, at) != NULL;
+		sut_maps_free(&maps);
+		assert_int_equal(left, revert ? 0 : PAGES); /* the pristine, while it is needed */
+		left = 0;
+	}
+	assert_as_mapped(x);
+}
+
+/* Too little room: the kernel chooses the rest. */
+static void test_too_little_room(void **state)
+{
+	struct text *x = *state;
+	struct sut_poke_batch *b = batch(x, several, SUT_ARRAY_SIZE(several), false);
+	uint64_t addr = (uint64_t)(uintptr_t)mmap(NULL, page, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	struct sut_maps maps;
+
+	sut_poke_use_room(b, addr, page);
+	assert_int_equal(sut_poke_prepare(b, false), 0);
+	assert_int_equal(sut_poke_method(b), SUT_POKE_SWAP);
+	assert_int_equal(t.mem.ops->maps(&t.mem, &maps), 0);
+	assert_null(sut_maps_at(&maps, addr));
+	sut_maps_free(&maps);
+	assert_int_equal(sut_poke_commit(b), 0);
+	assert_all(x, NEW);
+	note(b);
+	sut_poke_destroy(b);
+	change(x, several, SUT_ARRAY_SIZE(several), true);
+	assert_as_mapped(x);
+}
+
 /* ---- several mappings ------------------------------------------------------------------------------------ */
 
 static struct sut_poke_batch *batch_of_two(const struct text *x, const struct text *y, bool revert)
@@ -466,12 +535,6 @@ static struct sut_poke_batch *batch_of_two(const struct text *x, const struct te
 		assert_int_equal(sut_poke_add(b, &p), 0);
 	}
 	return b;
-}
-
-static void assert_all(const struct text *x, unsigned added)
-{
-	for (size_t i = 0; i < SUT_ARRAY_SIZE(several); i++)
-		assert_int_equal(call(x, several[i]), VALUE(several[i]) + added);
 }
 
 static void test_two_mappings(void **state)
@@ -889,6 +952,8 @@ int main(void)
 		T(test_old_kernel),
 		T(test_write_instead),
 		T(test_write_when_asked),
+		T(test_room),
+		T(test_too_little_room),
 		T(test_two_mappings),
 		T(test_second_mapping_fails),
 		T(test_hole_is_filled),
