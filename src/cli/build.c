@@ -19,7 +19,9 @@ static int run_build(struct sut_cli *cli)
 		err = sut_fail(cli->ctx, SUTURE_EUSAGE, "build: -d FIX.diff is missing");
 	if (err)
 		return sut_cli_fail(cli, err, "", cli->doc);
+	sut_scratch_begin();
 	err = sut_build(cli->ctx, &opts, &report);
+	sut_scratch_end();
 	err = sut_build_show(cli, &report, err);
 	sut_build_report_free(&report);
 	return err;

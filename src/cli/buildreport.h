@@ -10,6 +10,9 @@
 struct sut_build_opts sut_build_options(const struct sut_cli *cli);
 /** What both need: a target, an output, a name that can be one. */
 int sut_build_check_args(struct sut_cli *cli) __must_check;
+/** From begin to end all temporary files lie in one directory, which a signal that ends us removes (scratch.c). */
+void sut_scratch_begin(void);
+void sut_scratch_end(void);
 /** Shows the report and the failure @err, if any. Returns the exit status. */
 int sut_build_show(struct sut_cli *cli, const struct sut_build_report *r, int err);
 

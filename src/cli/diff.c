@@ -12,7 +12,9 @@ static int run_diff(struct sut_cli *cli)
 
 	if (err)
 		return sut_cli_fail(cli, err, "", cli->doc);
+	sut_scratch_begin();
 	err = sut_build_objects(cli->ctx, a->operand.v[0], a->operand.v[1], &opts, &report);
+	sut_scratch_end();
 	err = sut_build_show(cli, &report, err);
 	sut_build_report_free(&report);
 	return err;

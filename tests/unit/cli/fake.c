@@ -12,7 +12,8 @@
  *	process 9999   attaching fails (no such process)
  *	any other      attaching works as for 4711
  *
- *	file *damaged* is refused; build into *nothing* has nothing to patch, into *refused* is refused
+ *	file *damaged* is refused; build into *nothing* has nothing to patch, into *refused* is refused,
+ *	into *leftover* leaves a file in TMPDIR, into *killed* ends by SIGTERM then
  */
 #include <errno.h>
 #include <signal.h>
@@ -287,6 +288,15 @@ static int play_build(struct suture_ctx *ctx, const struct sut_build_opts *opts,
 				       .is_func = true };
 	const char *out = opts->output ? opts->output : "";
 
+	if (strstr(out, "killed") || strstr(out, "leftover")) {
+		char name[4096];
+
+		/* As a compiler would. */
+		snprintf(name, sizeof(name), "%s/cc1.s", getenv("TMPDIR"));
+		fclose(fopen(name, "w"));
+		if (strstr(out, "killed"))
+			raise(SIGTERM);
+	}
 	sut_progress(ctx, "compiling", 1, 3);
 	ret->units = 3;
 	ret->units_changed = 1;

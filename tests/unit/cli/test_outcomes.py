@@ -3,8 +3,10 @@
 """Exit statuses and messages: every failure code of the library, several processes, usage errors."""
 import mmap
 import os
+import signal
 import subprocess
 import sys
+import tempfile
 import unittest
 
 import cli_test
@@ -119,6 +121,14 @@ class Codes(unittest.TestCase):
         self.assertEqual(r.code, 4)
         self.assertIn('ngx_http_parse_uri', r.out, 'explained as far as it got')
         self.assertIn('note: tests/unit/type.tcl', r.out)
+
+    def test_no_temporary_file_stays(self):
+        with tempfile.TemporaryDirectory() as tmp:
+            for command in (['build', '-s', 's', '-d', 'd'], ['diff', 'a.o', 'b.o']):
+                for out, code in (('x', 0), ('leftover', 0), ('killed', -signal.SIGTERM), ('refused', 4)):
+                    r = suture(*command, '-t', 't', '-o', out, env={'TMPDIR': tmp})
+                    self.assertEqual(r.code, code, (command, out, r))
+                    self.assertEqual(os.listdir(tmp), [], (command, out))
 
     def test_timeout_reaches_the_library(self):
         for given, ms in (('2', 2000), ('0.25', 250), ('.5', None), ('0', 1)):
