@@ -169,6 +169,8 @@ int sut_thread_seize(struct suture_process *p, pid_t tid) __must_check;
 /** Seizes and interrupts @tid and waits until it is stopped by that and by nothing else; it becomes an entry of the
  *  (empty) list. 0, -ESRCH, -SUTURE_ETIMEOUT (nothing recorded for these two), or a recorded failure. */
 int sut_thread_hold_one(struct suture_process *p, pid_t tid, uint64_t deadline) __must_check;
+/** Whether a thread that was seized is not ours any more. */
+bool sut_thread_lost(struct suture_process *p, pid_t tid);
 /** Whether another process runs on the target's memory: its pid, or 0. */
 pid_t sut_process_sharer(struct suture_process *p);
 /** Reads registers and makes a call restart that would leak EINTR. 0 or -errno. */

@@ -23,6 +23,20 @@ static struct suture_process *proc(struct sut_mem *mem)
 	return (struct suture_process *)((char *)mem - offsetof(struct suture_process, mem));
 }
 
+static bool is_gone(struct suture_process *p)
+{
+	return !sut_process_alive(p) || !sut_process_same_program(p);
+}
+
+/* A file of /proc that can not be read: of a process that is no more, or for another reason. */
+static int fail_file(struct suture_process *p, const char *path, int err)
+{
+	if (is_gone(p))
+		return sut_fail_gone(p);
+	return sut_fail(p->ctx, err == EACCES || err == EPERM ? SUTURE_EACCESS : SUTURE_EFAILED, "%s: %s", path,
+			err ? strerror(err) : "too short");
+}
+
 /* -- reading ---------------------------------------------------------------------------------- */
 
 size_t sut_process_read_some(struct suture_process *p, uint64_t addr, void *buf, size_t len)
@@ -55,7 +69,7 @@ static int mem_read(struct sut_mem *mem, uint64_t addr, void *buf, size_t len)
 
 	if (!len || sut_process_read_some(p, addr, buf, len) == len)
 		return 0;
-	if (!sut_process_alive(p))
+	if (is_gone(p))
 		return sut_fail_gone(p);
 	sut_fail(p->ctx, SUTURE_EFAILED, "%zu bytes at %#llx of %s[%d] can not be read", len, (unsigned long long)addr,
 		 p->comm, p->pid);
@@ -128,7 +142,7 @@ static int mem_write(struct sut_mem *mem, uint64_t addr, const void *buf, size_t
 		err = poke_bytes(tid, addr + done, (const uint8_t *)buf + done, len - done);
 	if (!err)
 		return 0;
-	if (!sut_process_alive(p))
+	if (is_gone(p))
 		return sut_fail_gone(p);
 	sut_fail(p->ctx, SUTURE_EFAILED, "%zu bytes at %#llx of %s[%d] can not be written: %s", len,
 		 (unsigned long long)addr, p->comm, p->pid, strerror(-err));
@@ -176,14 +190,13 @@ static int mem_private_pages(struct sut_mem *mem, uint64_t start, uint64_t end, 
 	snprintf(path, sizeof(path), "/proc/%d/pagemap", p->live_tid);
 	fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
-		return sut_fail(p->ctx, SUTURE_EFAILED, "%s: %s", path, strerror(errno));
+		return fail_file(p, path, errno);
 	for (uint64_t done = 0; done < n;) {
 		uint64_t entry[512], want = n - done < 512 ? n - done : 512;
 		ssize_t got = pread(fd, entry, want * 8, (off_t)((start / page + done) * 8));
 
 		if (got < 8)
-			return sut_fail(p->ctx, SUTURE_EFAILED, "%s: %s", path,
-					got < 0 ? strerror(errno) : "too short");
+			return fail_file(p, path, got < 0 ? errno : 0);
 		for (uint64_t i = 0; i < (uint64_t)got / 8; i++)
 			ret[done + i] = (entry[i] & (PAGEMAP_PRESENT | PAGEMAP_SWAPPED)) && !(entry[i] & PAGEMAP_FILE);
 		done += (uint64_t)got / 8;
@@ -204,7 +217,7 @@ static int mem_vm_flags(struct sut_mem *mem, uint64_t addr, char *ret, size_t ca
 	snprintf(path, sizeof(path), "/proc/%d/smaps", p->live_tid);
 	f = fopen(path, "re");
 	if (!f)
-		return sut_fail(p->ctx, SUTURE_EFAILED, "%s: %s", path, strerror(errno));
+		return fail_file(p, path, errno);
 	while ((len = getline(&line, &size, f)) > 0) {
 		char *end;
 		uint64_t start = strtoull(line, &end, 16);
@@ -221,6 +234,8 @@ static int mem_vm_flags(struct sut_mem *mem, uint64_t addr, char *ret, size_t ca
 		snprintf(ret, cap, "%s", line + 8 + strspn(line + 8, " "));
 		return 0;
 	}
+	if (is_gone(p))
+		return sut_fail_gone(p);
 	sut_fail(p->ctx, SUTURE_EFAILED, "%s tells no flags of the mapping at %#llx", path, (unsigned long long)addr);
 	return sut_fail_address(p->ctx, addr);
 }

@@ -385,6 +385,8 @@ int sut_process_refresh(struct suture_process *p)
 	struct suture_process saved = *p;
 	int err;
 
+	if (pr->gone)
+		return sut_fail_gone(p);
 	sut_process_find_live(p);
 	memset(&p->maps, 0, sizeof(p->maps));
 	memset(&p->obj, 0, sizeof(p->obj));

@@ -32,6 +32,7 @@
 #include "process/internal.h"
 
 #define CALL_TIMEOUT_NS 10000000000u /* a call that takes longer has left its thread for good */
+#define LOST_NS         5000000 /* a stop that takes longer may never come */
 #define SPIN_NS         30000 /* a stop comes that soon where another processor is free; sleeping doubles the time */
 #define CANDIDATES      16 /* threads looked at before a less suited one is taken */
 
@@ -76,8 +77,9 @@ static int read_fpu(struct suture_process *p, struct sut_thread *t, size_t *ret)
 	struct iovec v = { pr->fpu, SUT_FPU_MAX };
 
 	if (ptrace(PTRACE_GETREGSET, t->tid, p->mem.arch->fpu_regset, &v))
-		return sut_fail(p->ctx, SUTURE_EFAILED, "vector registers of thread %d of %s[%d]: %s", t->tid, p->comm,
-				p->pid, strerror(errno));
+		return errno == ESRCH ? sut_fail_gone(p)
+				      : sut_fail(p->ctx, SUTURE_EFAILED, "vector registers of thread %d of %s[%d]: %s",
+						 t->tid, p->comm, p->pid, strerror(errno));
 	if (v.iov_len == SUT_FPU_MAX)
 		return sut_fail(p->ctx, SUTURE_EREFUSED, "vector registers of thread %d of %s[%d]: more than %d bytes",
 				t->tid, p->comm, p->pid, SUT_FPU_MAX);
@@ -224,6 +226,8 @@ static int run_to_stop(struct suture_process *p, struct sut_thread *t, unsigned 
 				return sut_fail(p->ctx, SUTURE_ETIMEOUT,
 						"a system call in thread %d of %s[%d] does not come back", t->tid,
 						p->comm, p->pid);
+			if (sut_now_ns() - begin > LOST_NS && sut_thread_lost(p, t->tid))
+				goto gone;
 			if (sut_now_ns() - begin > SPIN_NS)
 				sut_event_wait(1000000);
 			continue;
@@ -452,8 +456,9 @@ int sut_remote_prepare(struct suture_process *p)
 				"thread %d of %s[%d] has its system calls dispatched to itself", t->tid, p->comm,
 				p->pid);
 	if (ptrace(PTRACE_GETSIGMASK, t->tid, sizeof(pr->borrow.sigmask), &pr->borrow.sigmask))
-		return sut_fail(p->ctx, SUTURE_EFAILED, "signal mask of thread %d of %s[%d]: %s", t->tid, p->comm,
-				p->pid, strerror(errno));
+		return errno == ESRCH ? sut_fail_gone(p)
+				      : sut_fail(p->ctx, SUTURE_EFAILED, "signal mask of thread %d of %s[%d]: %s",
+						 t->tid, p->comm, p->pid, strerror(errno));
 	err = sut_seccomp_read(p, t->tid);
 	if (!err)
 		err = plan_frame(p, t);

@@ -210,6 +210,8 @@ static int read_filter(struct suture_process *p, pid_t tid, unsigned index)
 
 	if (n < 0 && (errno == ENOENT || errno == EINVAL) && index)
 		return 1;
+	if (n < 0 && errno == ESRCH)
+		return sut_fail_gone(p);
 	if (n < 0) {
 		sut_fail(p->ctx, SUTURE_EACCESS, "the seccomp filters of thread %d of %s[%d] can not be read: %s", tid,
 			 p->comm, p->pid, errno == EMEDIUMTYPE ? "not a classic program" : strerror(errno));

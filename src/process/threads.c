@@ -49,9 +49,11 @@ int sut_fail_gone(struct suture_process *p)
 {
 	struct sut_priv *pr = p->priv;
 
+	/* An exec ends all threads but one first: seen from a thread it looks like the end. */
+	if (!pr->gone_how)
+		pr->gone_how = sut_process_alive(p) ? "is ending, or has replaced its program (exec)," : "ended";
 	pr->gone = true;
-	return sut_fail(p->ctx, SUTURE_EGONE, "%s[%d] %s meanwhile", p->comm, p->pid,
-			pr->gone_how ? pr->gone_how : "ended");
+	return sut_fail(p->ctx, SUTURE_EGONE, "%s[%d] %s meanwhile", p->comm, p->pid, pr->gone_how);
 }
 
 /* -- registers -------------------------------------------------------------------------------- */
@@ -139,11 +141,10 @@ static void make_late(struct suture_process *p, const struct sut_thread *t)
 
 /* -- seizing ---------------------------------------------------------------------------------- */
 
-int sut_thread_seize(struct suture_process *p, pid_t tid)
+/* 0, -ESRCH (gone or going), 1 (traced by @tracer), or another -errno. */
+static int seize_once(struct suture_process *p, pid_t tid, long *tracer)
 {
 	struct sut_stat st;
-	char comm[16];
-	long tracer;
 	int err;
 
 	if (!ptrace(PTRACE_SEIZE, tid, 0, SEIZE_OPTIONS))
@@ -151,17 +152,33 @@ int sut_thread_seize(struct suture_process *p, pid_t tid)
 	err = errno;
 	if (err == ESRCH || sut_procfs_stat(p->pid, tid, &st) || st.state == 'Z' || st.state == 'X')
 		return -ESRCH;
-	tracer = sut_procfs_status_num(p->pid, tid, "TracerPid", 0);
-	if (tracer == gettid())
+	*tracer = sut_procfs_status_num(p->pid, tid, "TracerPid", 0);
+	if (*tracer == gettid())
 		return 0; /* born of a seized thread, and not told of yet */
-	if (tracer) {
+	return *tracer ? 1 : -err;
+}
+
+int sut_thread_seize(struct suture_process *p, pid_t tid)
+{
+	long tracer = 0;
+	char comm[16];
+	int err = seize_once(p, tid, &tracer);
+
+	/* Perhaps it was ending, and is another by now. */
+	for (unsigned i = 0; i < 3 && err && err != -ESRCH; i++) {
+		usleep(1000);
+		err = seize_once(p, tid, &tracer);
+	}
+	if (!err || err == -ESRCH)
+		return err;
+	if (err == 1) {
 		sut_procfs_comm((pid_t)tracer, comm);
 		sut_fail(p->ctx, SUTURE_EACCESS, "thread %d of %s[%d] is traced by %s[%ld]", tid, p->comm, p->pid, comm,
 			 tracer);
 		return sut_hint(p->ctx, "end the debugger, or detach it from the process");
 	}
 	sut_fail(p->ctx, SUTURE_EACCESS, "thread %d of %s[%d] can not be traced: %s", tid, p->comm, p->pid,
-		 strerror(err));
+		 strerror(-err));
 	return sut_hint(p->ctx, "run as root, or with CAP_SYS_PTRACE in the process's user namespace");
 }
 
@@ -307,6 +324,13 @@ static bool settled(const struct sut_thread *t)
 	return t->dead || t->stopped || !t->seized;
 }
 
+/* An exec by another thread takes the leader's number away from us without a word; where the process is our own
+ * child as well, there still is somebody of that number to wait for. */
+bool sut_thread_lost(struct suture_process *p, pid_t tid)
+{
+	return sut_procfs_status_num(p->pid, tid, "TracerPid", 0) != gettid();
+}
+
 /* A leader that ends while others live says nothing to its tracer. */
 static void note_zombie(struct suture_process *p, struct sut_thread *t, struct stuck *why)
 {
@@ -317,6 +341,10 @@ static void note_zombie(struct suture_process *p, struct sut_thread *t, struct s
 	if (sut_procfs_stat(p->pid, t->tid, &st))
 		return;
 	why->state = st.state;
+	if (sut_thread_lost(p, t->tid)) {
+		t->dead = true;
+		return;
+	}
 	if (st.state != 'Z' && st.state != 'X')
 		return;
 	t->dead = true;
@@ -580,21 +608,6 @@ static void free_strays(struct suture_process *p)
 	}
 }
 
-uint64_t sut_process_release(struct suture_process *p)
-{
-	struct sut_priv *pr = p->priv;
-	uint64_t longest;
-
-	sut_remote_restore(p);
-	longest = sut_threads_let_go(p, NULL);
-	sut_hold_end(p);
-	sut_process_pump(p);
-	if (pr->deaths)
-		free_strays(p);
-	pr->deaths = false;
-	return longest;
-}
-
 /* A late thread has stopped: whatever it is, it goes on. True when it is done with. */
 static bool late_event(struct suture_process *p, struct sut_thread *t, const struct sut_event *ev)
 {
@@ -659,6 +672,41 @@ void sut_process_sleep(struct suture_process *p, unsigned ms)
 		t = (struct timespec){ (time_t)(left / 1000000000u), (long)(left % 1000000000u) };
 		nanosleep(&t, NULL);
 	}
+}
+
+/* Late threads that are on their way are waited for; one in an uninterruptible wait may take for ever. */
+static void drain(struct suture_process *p)
+{
+	struct sut_priv *pr = p->priv;
+
+	sut_process_pump(p);
+	for (unsigned i = 0; i < 100 && pr->late.n; i++) {
+		bool soon = false;
+
+		for (size_t k = 0; k < pr->late.n; k++) {
+			struct sut_stat st;
+
+			soon |= !sut_procfs_stat(pr->late.v[k].tid, 0, &st) && st.state != 'D' && st.state != 'Z';
+		}
+		if (!soon)
+			return;
+		sut_process_sleep(p, 1);
+	}
+}
+
+uint64_t sut_process_release(struct suture_process *p)
+{
+	struct sut_priv *pr = p->priv;
+	uint64_t longest;
+
+	sut_remote_restore(p);
+	longest = sut_threads_let_go(p, NULL);
+	sut_hold_end(p);
+	drain(p);
+	if (pr->deaths)
+		free_strays(p);
+	pr->deaths = false;
+	return longest;
 }
 
 /* -- who else runs on this memory ------------------------------------------------------------- */
