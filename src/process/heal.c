@@ -50,21 +50,30 @@ static bool in_use(struct suture_process *p, const struct sut_heal_header *h, ui
 	return !sp || sut_in(start, end, strtoull(sp + 1, NULL, 16));
 }
 
+/*
+ * Whether nobody stands in [start, end). A frame lies as high as it goes, so its header is anywhere in there, 64-byte
+ * aligned. @must_be_zero: memory that is not ours holds zeros, and perhaps the frame of a dead tool.
+ */
 static bool free_frame(struct suture_process *p, uint64_t start, uint64_t end, bool must_be_zero)
 {
-	_cleanup_free_ uint8_t *bytes = NULL;
-	struct sut_heal_header h;
+	_cleanup_free_ uint8_t *bytes = malloc(end - start);
+	size_t first = end - start;
 
-	if (sut_mem_read(&p->mem, start, &h, sizeof(h)))
-		return false;
-	if (!memcmp(h.magic, SUT_HEAL_MAGIC, sizeof(h.magic)))
-		return !in_use(p, &h, start, end);
-	if (!must_be_zero)
-		return true;
-	bytes = malloc(end - start);
 	if (!bytes || sut_mem_read(&p->mem, start, bytes, end - start))
 		return false;
-	for (size_t i = 0; i < end - start; i++)
+	for (size_t at = SUT_ALIGN_UP(start, 64) - start; at + sizeof(struct sut_heal_header) <= end - start;
+	     at += 64) {
+		struct sut_heal_header h;
+
+		memcpy(&h, bytes + at, sizeof(h));
+		if (memcmp(h.magic, SUT_HEAL_MAGIC, sizeof(h.magic)))
+			continue;
+		if (in_use(p, &h, start, end))
+			return false;
+		if (at < first)
+			first = at;
+	}
+	for (size_t i = 0; must_be_zero && i < first; i++)
 		if (bytes[i])
 			return false;
 	return true;
