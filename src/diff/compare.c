@@ -69,6 +69,21 @@ static bool same_content(const struct sut_atom *a, const struct sut_atom *b)
 	return a->kind == b->kind && a->size == b->size && !memcmp(sut_atom_bytes(a), sut_atom_bytes(b), a->size);
 }
 
+/* Whether the contents of @x stand in anonymous constant data: so they do where constants are not merged. */
+static bool content_at(const struct sut_atom *x, int64_t dx, const struct sut_atom *y, int64_t dy)
+{
+	const struct sut_osec *s = y->sec ? sut_atom_sec(y) : NULL;
+	int64_t at = (int64_t)y->start + dy - dx;
+	const struct sut_ref *r;
+
+	if (!s || s->class != SUT_CLASS_RODATA || !s->s->data || at < 0 || !sut_fits((uint64_t)at, x->size, s->s->size))
+		return false;
+	r = refs_from(s, (uint64_t)at);
+	if (r < s->ref.v + s->ref.n && r->off < (uint64_t)at + x->size)
+		return false;
+	return !memcmp(sut_atom_bytes(x), s->s->data + at, x->size);
+}
+
 static bool is_constant(const struct sut_atom *a)
 {
 	enum sut_class class = sut_atom_class(a);
@@ -88,7 +103,7 @@ static bool places_equal(struct comparison *c, const struct sut_atom *x, int64_t
 	const struct sut_atom *peer = c->peer == SUT_PEER_TWIN ? x->twin : x->v;
 
 	if (x->kind == SUT_ATOM_STRING || x->kind == SUT_ATOM_CONST)
-		return same_content(x, y) && dx == dy;
+		return (same_content(x, y) && dx == dy) || (c->peer == SUT_PEER_VERIFIED && content_at(x, dx, y, dy));
 	/* By position: with several things in a section, the end of one is the start of the next. */
 	if (peer && peer == y && c->peer == SUT_PEER_VERIFIED && sut_atom_is_func(x) && dx != dy)
 		return sut_insns_same_place(x, dx, y, dy);

@@ -392,6 +392,9 @@ char **sut_command_argv(struct sut_diff *d, const struct sut_command *c, enum su
 	}
 	for (size_t i = 0; kind == SUT_COMPILE_SECTIONS && i < SUT_ARRAY_SIZE(sections); i++)
 		v[n++] = (char *)(uintptr_t)sections[i];
+	/* Without optimisation gcc keeps strings in one heap with all else that is constant. */
+	if (kind == SUT_COMPILE_SECTIONS && c->gcc)
+		v[n++] = (char *)(uintptr_t) "-fmerge-constants";
 	v[n++] = (char *)(uintptr_t)(kind == SUT_COMPILE_DEPS ? "-M" : "-c");
 	v[n++] = (char *)(uintptr_t)(kind == SUT_COMPILE_DEPS ? "-MF" : "-o");
 	v[n++] = sut_pool_strndup(&d->pool, out, strlen(out));

@@ -48,7 +48,7 @@ static void finish(struct sut_diff *d)
 static int make_scratch(struct sut_diff *d)
 {
 	const char *tmp = getenv("TMPDIR");
-	char *path = sut_pool_printf(&d->pool, "%s/suture-XXXXXX", tmp && *tmp == '/' ? tmp : "/tmp");
+	char *path = sut_pool_printf(&d->pool, "%s/sut-build.XXXXXX", tmp && *tmp == '/' ? tmp : "/tmp");
 
 	if (!path)
 		return sut_nomem(d->ctx);

@@ -245,6 +245,7 @@ struct sut_command {
 	const char *file; /* absolute, lexically clean, as recorded */
 	const char *rel; /* below the source tree, or NULL */
 	bool reached;
+	bool gcc; /* its object was made by gcc */
 	const char *via; /* the touched file by which it is reached, when that is another */
 };
 struct sut_compdb {

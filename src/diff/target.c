@@ -173,12 +173,21 @@ static bool same_name(const char *sym, const char *name)
 
 const struct sut_symbol *sut_target_symbol_at(const struct sut_target *t, const char *name, uint64_t addr, bool tls)
 {
-	size_t n, i = sut_symtab_all_at(t->syms, addr, &n);
+	size_t n, i;
 
-	for (; n; n--, i++) {
+	if (tls) { /* offsets, which lie beside the addresses */
+		for (uint32_t pos = 1; pos <= sut_symtab_count(t->syms, name); pos++) {
+			const struct sut_symbol *s = sut_symtab_nth(t->syms, name, pos);
+
+			if (s && s->type == STT_TLS && s->shndx && s->value == addr)
+				return s;
+		}
+		return NULL;
+	}
+	for (i = sut_symtab_all_at(t->syms, addr, &n); n; n--, i++) {
 		const struct sut_symbol *s = &t->syms->sym.v[i];
 
-		if ((s->type == STT_TLS) == tls && s->shndx && same_name(s->name, name))
+		if (s->type != STT_TLS && s->shndx && same_name(s->name, name))
 			return s;
 	}
 	return NULL;

@@ -503,6 +503,7 @@ static int choose(struct sut_diff *d, size_t first, struct sut_target *t, const 
 		if (err)
 			return err;
 		u->v->unit = u;
+		c->gcc = u->v->gcc;
 		err = sut_verify(u);
 		if (err)
 			return err;
