@@ -177,7 +177,7 @@ static int tidy(struct disable *d)
 	if (!err)
 		err = sut_journal_write(d->p, d->unit.rec, &d->unit.sites, NULL);
 	if (!err)
-		err = sut_pristines_tidy(d->reg, &changed);
+		err = sut_pristines_tidy(d->reg, false, &changed);
 	return err ? err : sut_unit_write_state(&d->unit, SUT_STATE_PARKED, false);
 }
 

@@ -296,7 +296,7 @@ static int take_back(struct enable *e)
 	int err = sut_unit_drop(&e->unit);
 
 	if (!err)
-		err = sut_pristines_tidy(e->reg, &changed);
+		err = sut_pristines_tidy(e->reg, false, &changed);
 	if (!err && e->unit.recorded)
 		err = sut_agent_unpublish(e->reg, e->unit.rec);
 	if (!err)

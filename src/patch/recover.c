@@ -41,6 +41,9 @@ static int check_tools(struct recover *r)
 
 static void tell(struct recover *r, const struct sut_record *rec, bool finished)
 {
+	sut_info(r->p->ctx, "process %d: %.64s, left while %s: %s", r->p->pid, rec->name,
+		 rec->state == SUT_STATE_DISABLING ? "it was taken out" : "it was put in",
+		 finished ? "finished" : "undone");
 	if (rec->kind != SUT_RECORD_PATCH) {
 		r->tidied = true;
 		return;
@@ -219,8 +222,10 @@ static int tidy_text(struct recover *r)
 
 	if (err)
 		return err;
-	err = sut_pristines_tidy(r->reg, &changed);
+	err = sut_pristines_tidy(r->reg, true, &changed);
 	sut_process_release(r->p);
+	if (changed)
+		sut_info(r->p->ctx, "process %d: copies of text that nobody needs are gone", r->p->pid);
 	r->tidied |= changed;
 	return err;
 }
@@ -250,6 +255,7 @@ static int recover_all(struct recover *r)
 		if (!err) {
 			err = sut_registry_destroy(r->reg);
 			left = !err;
+			sut_info(r->p->ctx, "process %d: the empty registry is gone", r->p->pid);
 			sut_process_release(r->p);
 		}
 	}
@@ -257,17 +263,28 @@ static int recover_all(struct recover *r)
 	return err;
 }
 
-/* A registry that was never finished: making one takes it away. */
+/* Registries that were begun and never finished: making one takes one away. */
 static int drop_stale(struct recover *r)
 {
-	int err = sut_target_borrow(r->p);
+	for (unsigned i = 0; i < 16; i++) {
+		int err;
 
-	if (!err)
-		err = sut_registry_create(r->reg);
-	if (!err)
-		err = sut_registry_destroy(r->reg);
-	sut_process_release(r->p);
-	return err;
+		sut_registry_free(r->reg);
+		r->reg = NULL;
+		err = sut_registry_read(r->p, &r->reg);
+		if (err || r->reg->addr || !r->reg->stale)
+			return err;
+		err = sut_target_borrow(r->p);
+		if (!err)
+			err = sut_registry_create(r->reg);
+		if (!err)
+			err = sut_registry_destroy(r->reg);
+		sut_process_release(r->p);
+		if (err)
+			return err;
+		r->tidied = true;
+	}
+	return 0;
 }
 
 static int recover_run(struct recover *r)
@@ -276,17 +293,18 @@ static int recover_run(struct recover *r)
 
 	if (!err)
 		err = sut_registry_read(r->p, &r->reg);
-	if (!err && !r->reg->addr && r->reg->stale)
-		return drop_stale(r);
-	if (!err && !r->reg->addr)
-		return sut_fail(r->p->ctx, SUTURE_ENOTHING, "process %d holds nothing of suture's", r->p->pid);
-	if (!err)
+	if (!err && r->reg->addr) {
 		err = check_tools(r);
+		if (!err)
+			err = recover_all(r);
+	}
 	if (!err)
-		err = recover_all(r);
-	if (!err && !r->done.finished && !r->done.undone && !r->tidied)
+		err = drop_stale(r);
+	if (err || r->done.finished || r->done.undone || r->tidied)
+		return err;
+	if (r->reg->addr)
 		return sut_fail(r->p->ctx, SUTURE_ENOTHING, "nothing was left unfinished in process %d", r->p->pid);
-	return err;
+	return sut_fail(r->p->ctx, SUTURE_ENOTHING, "process %d holds nothing of suture's", r->p->pid);
 }
 
 int suture_process_recover(struct suture_process *p, const struct suture_enable_opts *opts, struct suture_recovery *ret)

@@ -246,6 +246,23 @@ int sut_journal_write(struct suture_process *p, const struct sut_record *rec, co
 	return sut_mem_write(sut_process_mem(p), rec->table + journal_at(s->v.n), entry, (n + 1) * sizeof(*entry));
 }
 
+int sut_journal_write_room(struct suture_process *p, const struct sut_record *rec, const struct sut_sites *s,
+			   uint64_t addr, uint64_t len)
+{
+	const struct sut_pristine entry[2] = { { .len = len, .copy = addr } };
+
+	return sut_mem_write(sut_process_mem(p), rec->table + journal_at(s->v.n), entry, sizeof(entry));
+}
+
+static bool is_pristine(const struct sut_registry *reg, uint64_t start, uint64_t len)
+{
+	for (size_t i = 0; i < SUT_REGISTRY_PRISTINES; i++)
+		if (reg->pristine[i].len && start < reg->pristine[i].copy + reg->pristine[i].len &&
+		    reg->pristine[i].copy < start + len)
+			return true;
+	return false;
+}
+
 /* Whether @e names a second mapping of the text at e->text, and not one that somebody needs. */
 static bool is_shadow(struct suture_process *p, const struct sut_registry *reg, const struct sut_maps *maps,
 		      const struct sut_pristine *e)
@@ -263,36 +280,68 @@ static bool is_shadow(struct suture_process *p, const struct sut_registry *reg, 
 		return false;
 	if (e->copy == e->text || sut_process_object_at(p, e->copy))
 		return false;
-	for (size_t i = 0; i < SUT_REGISTRY_PRISTINES; i++)
-		if (reg->pristine[i].len && e->copy < reg->pristine[i].copy + reg->pristine[i].len &&
-		    reg->pristine[i].copy < e->copy + e->len)
-			return false;
-	return true;
+	return !is_pristine(reg, e->copy, e->len);
+}
+
+/* Whether a mapping in the room of a dead tool is what it reserved there, or a duplicate of some object's text. */
+static bool is_in_room(struct suture_process *p, const struct sut_registry *reg, const struct sut_map *m,
+		       const struct sut_pristine *e)
+{
+	if (m->start < e->copy || m->end - e->copy > e->len || m->end <= e->copy || m->shared ||
+	    is_pristine(reg, m->start, m->end - m->start) || sut_process_object_at(p, m->start))
+		return false;
+	if (!m->inode)
+		return !m->prot && !m->name[0];
+	for (size_t i = 0; i < p->obj.n && m->prot == (SUT_PROT_R | SUT_PROT_X); i++)
+		if (p->obj.v[i].inode == m->inode && p->obj.v[i].dev_major == m->dev_major &&
+		    p->obj.v[i].dev_minor == m->dev_minor)
+			return true;
+	return false;
+}
+
+static int unmap(struct suture_process *p, uint64_t start, uint64_t len)
+{
+	const uint64_t args[6] = { start, len };
+	uint64_t unused;
+
+	return sut_mem_call(sut_process_mem(p), "unmapping unused text", &unused, SUT_SYS_MUNMAP, args);
+}
+
+static int tidy_entry(struct suture_process *p, const struct sut_registry *reg, const struct sut_pristine *e,
+		      unsigned *ret_n)
+{
+	struct sut_maps maps;
+	int err = sut_process_mem(p)->ops->maps(sut_process_mem(p), &maps);
+
+	if (err)
+		return err;
+	for (size_t i = 0; !e->text && i < maps.m.n && !err; i++) {
+		const struct sut_map *m = &maps.m.v[i];
+
+		if (!is_in_room(p, reg, m, e))
+			continue;
+		err = unmap(p, m->start, m->end - m->start);
+		++*ret_n;
+	}
+	if (e->text && is_shadow(p, reg, &maps, e)) {
+		err = unmap(p, e->copy, e->len);
+		++*ret_n;
+	}
+	sut_maps_free(&maps);
+	return err;
 }
 
 int sut_journal_tidy(struct suture_process *p, const struct sut_registry *reg, const struct sut_record *rec,
 		     const struct sut_sites *s, unsigned *ret_n)
 {
 	_cleanup_free_ struct sut_pristine *entry = calloc(s->v.n + 1, sizeof(*entry));
-	struct sut_maps maps;
 	int err;
 
 	*ret_n = 0;
 	if (!entry)
 		return sut_nomem(p->ctx);
 	err = sut_mem_read(sut_process_mem(p), rec->table + journal_at(s->v.n), entry, journal_size(s->v.n));
-	for (size_t i = 0; i < s->v.n && entry[i].len && !err; i++) {
-		const uint64_t args[6] = { entry[i].copy, entry[i].len };
-		uint64_t unused;
-
-		err = sut_process_mem(p)->ops->maps(sut_process_mem(p), &maps);
-		if (err)
-			break;
-		if (is_shadow(p, reg, &maps, &entry[i])) {
-			err = sut_mem_call(sut_process_mem(p), "unmapping unused text", &unused, SUT_SYS_MUNMAP, args);
-			++*ret_n;
-		}
-		sut_maps_free(&maps);
-	}
+	for (size_t i = 0; i < s->v.n && !err && entry[i].len; i++)
+		err = tidy_entry(p, reg, &entry[i], ret_n);
 	return err ? err : sut_journal_write(p, rec, s, NULL);
 }

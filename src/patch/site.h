@@ -8,7 +8,8 @@
  * three. To the reader it is untrusted: sizes, offsets, names and addresses are checked.
  *
  * The journal is the exception: it lists the shadows of text (text/poke.h) that a tool has made and not
- * moved yet, so that a recovery can unmap them; an entry of length 0 ends it.
+ * moved yet, or (text 0) the address space where it is making them, so that a recovery can unmap them; an
+ * entry of length 0 ends it.
  *
  * In the target: struct sut_site_table, then n_sites struct sut_site_entry, then the journal, then strings.
  * Little-endian.
@@ -81,6 +82,9 @@ int sut_site_look(struct suture_process *p, const struct sut_site *s, uint8_t by
 /** Writes what @batch has prepared and not moved into the journal of @rec; NULL: nothing. */
 int sut_journal_write(struct suture_process *p, const struct sut_record *rec, const struct sut_sites *s,
 		      const struct sut_poke_batch *batch) __must_check;
+/** Notes the room in which shadows are about to be made. */
+int sut_journal_write_room(struct suture_process *p, const struct sut_record *rec, const struct sut_sites *s,
+			   uint64_t addr, uint64_t len) __must_check;
 /** Unmaps the shadows that the journal of @rec lists, as far as they are what it says. Needs a held thread.
  *  *ret_n: how many. */
 int sut_journal_tidy(struct suture_process *p, const struct sut_registry *reg, const struct sut_record *rec,

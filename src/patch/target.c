@@ -162,7 +162,16 @@ int sut_target_check_idle(struct suture_process *p, const struct sut_registry *r
 
 int sut_target_borrow(struct suture_process *p)
 {
-	return sut_process_borrow(p, BORROW_TIMEOUT_MS);
+	uint64_t deadline = sut_now_ns() + BORROW_TIMEOUT_MS * 1000000ull;
+
+	for (;;) {
+		int err = sut_process_borrow(p, BORROW_TIMEOUT_MS);
+
+		/* A thread on its way home from a tool that died: a matter of microseconds. */
+		if (err != -SUTURE_EBUSY || sut_now_ns() >= deadline)
+			return err;
+		sut_process_sleep(p, 1);
+	}
 }
 
 /* --- code of ours ---------------------------------------------------------------------------- */

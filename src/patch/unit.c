@@ -7,6 +7,7 @@
  * (which step when) is in enable.c, disable.c and recover.c. Must not stop threads but through target.c.
  */
 #include <errno.h>
+#include <sys/mman.h>
 #include <time.h>
 
 #include "module/agent.h"
@@ -258,16 +259,24 @@ static int sync_pristines(struct sut_registry *reg, const struct sut_poke_batch 
 	return 0;
 }
 
-int sut_pristines_tidy(struct sut_registry *reg, bool *ret_changed)
+int sut_pristines_tidy(struct sut_registry *reg, bool all, bool *ret_changed)
 {
 	for (size_t i = 0; i < SUT_REGISTRY_PRISTINES; i++) {
 		struct sut_pristine p = { reg->pristine[i].text, reg->pristine[i].len, reg->pristine[i].copy };
 		bool dropped = false;
 		int err;
 
-		if (!p.len)
+		if (!p.len && !all)
 			continue;
+		if (!p.len) { /* maybe a stale one in the target, that was dropped when the registry was read */
+			err = sut_registry_write_pristine(reg, i);
+			if (err)
+				return err;
+			continue;
+		}
 		err = sut_poke_tidy(sut_process_mem(reg->p), &p, &dropped);
+		sut_debug(reg->p->ctx, "process %d: copy of text 0x%llx at 0x%llx: %s", reg->p->pid,
+			  (unsigned long long)p.text, (unsigned long long)p.copy, dropped ? "gone" : "stays");
 		if (!err && dropped) {
 			memset(&reg->pristine[i], 0, sizeof(reg->pristine[i]));
 			err = sut_registry_write_pristine(reg, i);
@@ -345,6 +354,24 @@ static int check_writable(struct sut_unit *u, const struct sut_poke_batch *b)
 	return 0;
 }
 
+/* Reserves the address space that the batch's duplicates take, and notes it: a tool that dies while they are made leaves
+ * nothing that can not be found. A target that has none to spare goes without. */
+static int reserve_room(struct sut_unit *u, struct sut_poke_batch *b)
+{
+	const uint64_t anonymous = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
+	uint64_t len = 0;
+	int64_t addr = 0;
+	int err = u->force_write ? 0 : sut_poke_room(b, &len);
+
+	if (err || !len)
+		return err;
+	err = sut_mem_syscall(sut_process_mem(u->p), &addr, SUT_SYS_MMAP, 0, len, PROT_NONE, anonymous, (uint64_t)-1);
+	if (err || (addr < 0 && addr >= -4095))
+		return err;
+	sut_poke_use_room(b, (uint64_t)addr, len);
+	return sut_journal_write_room(u->p, u->rec, &u->sites, (uint64_t)addr, len);
+}
+
 /* Makes and prepares a batch; what it made in the target is in the registry and the journal afterwards. */
 static int prepare_batch(struct sut_unit *u, enum sut_site_now to, struct sut_poke_batch **ret, size_t *ret_n,
 			 bool *ret_over_original)
@@ -355,11 +382,13 @@ static int prepare_batch(struct sut_unit *u, enum sut_site_now to, struct sut_po
 	*ret = NULL;
 	if (err || !b)
 		return err;
-	err = sut_poke_prepare(b, u->force_write);
+	err = reserve_room(u, b);
 	if (!err)
-		err = sut_journal_write(u->p, u->rec, &u->sites, b);
+		err = sut_poke_prepare(b, u->force_write);
 	if (!err)
 		err = sync_pristines(u->reg, b);
+	if (!err)
+		err = sut_journal_write(u->p, u->rec, &u->sites, b);
 	if (!err)
 		err = check_writable(u, b);
 	if (err) {

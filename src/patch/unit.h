@@ -40,9 +40,9 @@ int sut_unit_load(struct sut_unit *u, const char *name, uint8_t kind, const uint
 		  struct sut_record *parked) __must_check;
 /** Whether the planned module lies wholly in the memory that it was offered for reuse. */
 bool sut_unit_reuses(const struct sut_unit *u);
-/** Drops the pristine copies of text in which no site is left, and records of such that are gone. No batch may
- *  be prepared meanwhile. Needs a held thread. */
-int sut_pristines_tidy(struct sut_registry *reg, bool *ret_changed) __must_check;
+/** Drops the pristine copies of text in which no site is left; @all: also writes the free records again, whatever stands
+ *  there. No batch may be prepared meanwhile. Needs a held thread. */
+int sut_pristines_tidy(struct sut_registry *reg, bool all, bool *ret_changed) __must_check;
 /** Undoes sut_unit_load(): unmapped, or parked again. Needs a held thread. */
 int sut_unit_undo(struct sut_unit *u) __must_check;
 

@@ -268,7 +268,7 @@ static int unload(struct job *j, int why)
 		if (!err)
 			err = sut_unit_undo(&j->u);
 		if (!err)
-			err = sut_pristines_tidy(j->reg, &changed);
+			err = sut_pristines_tidy(j->reg, false, &changed);
 		released(j, sut_process_release(j->p));
 	}
 	if (!err || err == -SUTURE_EGONE || !sut_process_alive(j->p)) {
@@ -335,7 +335,7 @@ static int settle(struct job *j, int why)
 	if (!err)
 		err = sut_journal_write(j->p, j->u.rec, &j->u.sites, NULL);
 	if (!err)
-		err = sut_pristines_tidy(j->reg, &changed);
+		err = sut_pristines_tidy(j->reg, false, &changed);
 	return err ? err : sut_unit_write_state(&j->u, SUT_STATE_PARKED, false);
 }
 

@@ -239,10 +239,23 @@ struct suture_patch *live_patch_slow(void)
 	});
 }
 
+/* Another tool may hold the process at this moment; that is not what is tested. */
+static int attach(pid_t pid, struct suture_process **ret)
+{
+	int err = -SUTURE_EACCESS;
+
+	for (int i = 0; i < 5000 && err == -SUTURE_EACCESS; i++) {
+		err = suture_process_attach(live_ctx, pid, NULL, ret);
+		if (err == -SUTURE_EACCESS)
+			usleep(1000);
+	}
+	return err;
+}
+
 int live_enable(pid_t pid, struct suture_patch *patch, const struct suture_enable_opts *o, struct suture_report **r)
 {
 	struct suture_process *p = NULL;
-	int err = suture_process_attach(live_ctx, pid, NULL, &p);
+	int err = attach(pid, &p);
 
 	if (!err)
 		err = suture_patch_enable(p, patch, o, r);
@@ -253,7 +266,7 @@ int live_enable(pid_t pid, struct suture_patch *patch, const struct suture_enabl
 int live_disable(pid_t pid, const char *name, const struct suture_enable_opts *o)
 {
 	struct suture_process *p = NULL;
-	int err = suture_process_attach(live_ctx, pid, NULL, &p);
+	int err = attach(pid, &p);
 
 	if (!err)
 		err = suture_patch_disable(p, name, o, NULL);
@@ -264,7 +277,7 @@ int live_disable(pid_t pid, const char *name, const struct suture_enable_opts *o
 int live_recover(pid_t pid, struct suture_recovery *ret)
 {
 	struct suture_process *p = NULL;
-	int err = suture_process_attach(live_ctx, pid, NULL, &p);
+	int err = attach(pid, &p);
 
 	if (!err)
 		err = suture_process_recover(p, NULL, ret);
@@ -279,7 +292,7 @@ bool live_state(pid_t pid, const char *name, enum suture_patch_state *state, con
 	struct suture_status *s = NULL;
 	bool found = false;
 
-	live_want(suture_process_attach(live_ctx, pid, NULL, &p), 0, "attach");
+	live_want(attach(pid, &p), 0, "attach");
 	live_want(suture_process_status(p, &s), 0, "status");
 	for (size_t i = 0; i < s->n_patches && !found; i++) {
 		const struct suture_status_patch *sp = &s->patches[i];
@@ -301,6 +314,10 @@ bool live_state(pid_t pid, const char *name, enum suture_patch_state *state, con
 
 void live_want(int err, int want, const char *what)
 {
+	if (err != want && getenv("SUTURE_TEST_PAUSE")) {
+		fprintf(stderr, "%s: %d %s\n", what, err, suture_ctx_error(live_ctx)->message);
+		sleep(1000);
+	}
 	if (err != want)
 		fail_msg("%s: %d (%s), want %d: %s", what, err, suture_code_name(err), want,
 			 err ? suture_ctx_error(live_ctx)->message : "it succeeded");
