@@ -12,7 +12,8 @@
  *	                   <object> is the index in .suture.objects. st_value is the link-time
  *	                   address of the symbol in that object (TLS: offset in its block) and
  *	                   st_size its size, so that a stripped target needs no symbol table; it is
- *	                   believed because the object's identity is checked. st_value 0: look it up.
+ *	                   believed because the object's identity is checked. st_value 0: look it up by name and
+ *	                   sympos (TLS, where 0 is an offset as any other: only if st_size is 0 too)
  *	.suture.digest     32 bytes: BLAKE2b-256 of the file with these bytes as zeros
  *
  * Undefined symbols (SHN_UNDEF) are looked up as the dynamic linker would: the executable first,

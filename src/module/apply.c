@@ -81,7 +81,7 @@ static int plain_value(struct sut_module *m, uint32_t area, const struct mod_rel
 	v->S = slot ? base + a->got_off + slot->off : sut_mod_sym_addr(m, r->sym, area);
 	if (r->howto->kind == SUT_RELOC_SIZE)
 		v->S = s->size;
-	if (r->howto->kind == SUT_RELOC_PLT && m->priv->arch->relocate_field(r->howto, v, field) == -ERANGE) {
+	if (sut_mod_stub_serves(r) && m->priv->arch->relocate_field(r->howto, v, field) == -ERANGE) {
 		stub = sut_mod_stub(m, r->sym, area);
 		if (stub)
 			v->S = base + a->plt_off + stub->off;

@@ -47,8 +47,13 @@ static size_t canonical_object(const struct sut_mod_env *env, size_t i)
 }
 
 /** Whether a field of this kind must reach its symbol directly (one of 64 bits reaches everything). */
-static bool must_reach(const struct sut_reloc_howto *h)
+static bool must_reach(const struct mod_reloc *r)
 {
+	const struct sut_reloc_howto *h = r->howto;
+
+	/* A jump into the middle of another section (of a function's cold part) goes through no stub. */
+	if (h->kind == SUT_RELOC_PLT)
+		return !sut_mod_stub_serves(r);
 	return (h->kind == SUT_RELOC_PCREL || h->kind == SUT_RELOC_GOT_REL) && h->size < 8;
 }
 
@@ -91,7 +96,7 @@ static void join_all(struct sut_module *m)
 		for (size_t k = 0; loaded(s) && k < s->rel.n; k++) {
 			const struct mod_sym *sym = &pr->sym.v[s->rel.v[k].sym];
 
-			if (must_reach(s->rel.v[k].howto) && sym->kind == MOD_SYM_DEFINED && sym->dwref == MOD_NONE)
+			if (must_reach(&s->rel.v[k]) && sym->kind == MOD_SYM_DEFINED && sym->dwref == MOD_NONE)
 				join(pr, i, sym->sec);
 		}
 	}
@@ -106,8 +111,7 @@ static void join_all(struct sut_module *m)
 			for (; n; n--, k++) {
 				const struct mod_sym *sym = &pr->sym.v[s->rel.v[k].sym];
 
-				if (must_reach(s->rel.v[k].howto) && sym->kind == MOD_SYM_DEFINED &&
-				    sym->dwref == MOD_NONE)
+				if (must_reach(&s->rel.v[k]) && sym->kind == MOD_SYM_DEFINED && sym->dwref == MOD_NONE)
 					join(pr, rec->text, sym->sec);
 			}
 		}
@@ -137,7 +141,7 @@ static int gather_opinions(struct sut_module *m)
 
 			if (sym->kind != MOD_SYM_LATE)
 				continue;
-			if (must_reach(s->rel.v[k].howto))
+			if (must_reach(&s->rel.v[k]))
 				err = set_wants(m, i, sym->object);
 			else if (root->likes == SIZE_MAX)
 				root->likes = canonical_object(pr->env, sym->object);

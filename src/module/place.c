@@ -20,6 +20,12 @@ bool sut_mod_is_tls(const struct sut_reloc_howto *h)
 	return h->kind >= SUT_RELOC_TLS_LE && h->kind <= SUT_RELOC_TLS_DESC_CALL;
 }
 
+bool sut_mod_stub_serves(const struct mod_reloc *r)
+{
+	/* Some machines count a pc-relative field from its end. */
+	return r->howto->kind == SUT_RELOC_PLT && (r->addend == 0 || r->addend == -(int64_t)r->howto->size);
+}
+
 bool sut_mod_tls_relaxed(const struct mod_reloc *r, const struct sut_tls *tls)
 {
 	switch (r->howto->kind) {
@@ -142,8 +148,8 @@ static int allot_one(struct sut_module *m, const struct mod_sec *s, size_t k, ui
 	case SUT_RELOC_GOT_OFF:
 		return want_slot(m, r->sym, area, MOD_SLOT_ADDR);
 	case SUT_RELOC_PLT:
-		if (sym->kind == MOD_SYM_DEFINED && pr->sec.v[sym->sec].area == area)
-			return 0;
+		if ((sym->kind == MOD_SYM_DEFINED && pr->sec.v[sym->sec].area == area) || !sut_mod_stub_serves(r))
+			return sut_mod_resolve(m, r->sym, area);
 		return want_stub(m, r->sym, area);
 	default:
 		if (sym->dwref != MOD_NONE && r->howto->kind == SUT_RELOC_PCREL)

@@ -170,6 +170,8 @@ int sut_mod_sym_tls(struct sut_module *m, uint32_t sym, struct sut_tls *ret) __m
 int sut_mod_place(struct sut_module *m) __must_check;
 const struct mod_slot *sut_mod_slot(const struct sut_module *m, uint32_t sym, uint32_t area, enum mod_slot_kind kind);
 const struct mod_stub *sut_mod_stub(const struct sut_module *m, uint32_t sym, uint32_t area);
+/** Whether a stub may stand in for the target of a call: not where an offset is added to it. */
+bool sut_mod_stub_serves(const struct mod_reloc *r);
 /** Whether a TLS sequence is rewritten to a constant offset; then the relocation after a GD or LD goes with it. */
 bool sut_mod_tls_relaxed(const struct mod_reloc *r, const struct sut_tls *tls);
 bool sut_mod_is_tls(const struct sut_reloc_howto *h);

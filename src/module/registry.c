@@ -18,15 +18,20 @@
 #define MFD_NOEXEC_SEAL_FLAG 8u /* 6.3; some systems demand it */
 #define MAP_LINE             "/memfd:" SUT_REGISTRY_NAME " (deleted)"
 #define HEAL_FRAME_SIZE      32768u /* the frame with the largest vector state takes 12 KiB */
+#define MAGIC_PREFIX         7u /* without the version */
 #define BORROW_MS            2000
 #define AREA_MAX             (256ull << 20)
 
 /** The mapping, as this version lays it out. */
 struct layout {
 	struct sut_registry_header h;
+	uint8_t room[512 - sizeof(struct sut_registry_header)];
 	struct sut_record rec[SUT_REGISTRY_RECORDS];
 	struct sut_pristine_record pristine[SUT_REGISTRY_PRISTINES];
 };
+
+_Static_assert(sizeof(struct sut_record) == 512, "records must not straddle pages");
+_Static_assert(offsetof(struct layout, rec) == 512, "records must not straddle pages");
 
 static uint64_t frame_off(void)
 {
@@ -114,8 +119,6 @@ static const char *check_header(const struct sut_registry *r, const struct sut_m
 	_cleanup_free_ uint8_t *code = malloc(arch->heal_code_size + 1);
 	const struct sut_map *m;
 
-	if (memcmp(h->magic, SUT_REGISTRY_MAGIC, sizeof(h->magic)))
-		return "not a registry, or one of another version of suture";
 	if (h->size != total_size(r->p) || h->n_records != SUT_REGISTRY_RECORDS ||
 	    h->n_pristines != SUT_REGISTRY_PRISTINES)
 		return "its sizes";
@@ -128,10 +131,19 @@ static const char *check_header(const struct sut_registry *r, const struct sut_m
 	if (!code || sut_mem_read(&r->p->mem, h->heal_code, code, arch->heal_code_size) ||
 	    memcmp(code, arch->heal_code, arch->heal_code_size))
 		return "its code";
-	if (h->agent_table && (h->agent_table % 8 || !mapped_with(maps, h->agent_table, sizeof(struct sut_agent_table),
-								  SUT_PROT_R | SUT_PROT_W)))
-		return "the agent's table";
 	return NULL;
+}
+
+/** An agent whose table is not there any more (a tool died while it took it out) is none. */
+static void check_agent(struct sut_registry *r, const struct sut_maps *maps)
+{
+	if (!r->h.agent_table ||
+	    (r->h.agent_table % 8 == 0 &&
+	     mapped_with(maps, r->h.agent_table, sizeof(struct sut_agent_table), SUT_PROT_R | SUT_PROT_W)))
+		return;
+	sut_debug(r->p->ctx, "%s[%d]: there is no agent's table at 0x%llx", r->p->comm, (int)r->p->pid,
+		  (unsigned long long)r->h.agent_table);
+	r->h.agent_table = 0;
 }
 
 /** A pristine record whose copy does not show the same file bytes any more (a library was unloaded) is dropped. */
@@ -160,6 +172,7 @@ static int check(struct sut_registry *r, const struct sut_maps *maps)
 			what = check_record(r, &r->rec[i]);
 	if (what)
 		return damaged(r, what);
+	check_agent(r, maps);
 	for (size_t i = 0; i < SUT_REGISTRY_PRISTINES; i++)
 		check_pristine(r, maps, &r->pristine[i]);
 	return 0;
@@ -168,25 +181,40 @@ static int check(struct sut_registry *r, const struct sut_maps *maps)
 static int load(struct sut_registry *r, const struct sut_map *m)
 {
 	struct layout *l = calloc(1, sizeof(*l));
-	static const char none[8];
 	int err;
 
 	if (!l)
 		return sut_nomem(r->p->ctx);
-	r->addr = m->start;
 	err = sut_mem_read(&r->p->mem, m->start, l, sizeof(*l));
-	if (!err && !memcmp(l->h.magic, none, sizeof(none))) {
-		/* A tool died while it made this one; nothing refers to it. */
-		r->stale = m->start;
-		r->stale_size = m->end - m->start;
-		r->addr = 0;
-	} else if (!err) {
+	if (!err) {
 		r->h = l->h;
 		memcpy(r->rec, l->rec, sizeof(r->rec));
 		memcpy(r->pristine, l->pristine, sizeof(r->pristine));
 	}
 	free(l);
 	return err;
+}
+
+/** Looks at one mapping of our file's name. Other programs may have memory files called so: they are left alone. */
+static int look_at(struct sut_registry *r, const struct sut_map *m)
+{
+	bool shaped = m->prot == (SUT_PROT_R | SUT_PROT_W) && !m->offset && m->end - m->start == total_size(r->p);
+	char magic[sizeof(r->h.magic)];
+
+	if (m->shared || sut_mem_read(&r->p->mem, m->start, magic, sizeof(magic)))
+		return 0;
+	if (shaped && !memcmp(magic, (const char[sizeof(magic)]){ 0 }, sizeof(magic))) {
+		/* A tool died while it made this one; nothing refers to it. */
+		r->stale = m->start;
+		r->stale_size = m->end - m->start;
+		return 0;
+	}
+	if (memcmp(magic, SUT_REGISTRY_MAGIC, MAGIC_PREFIX))
+		return 0;
+	r->addr = m->start;
+	if (memcmp(magic, SUT_REGISTRY_MAGIC, sizeof(magic)))
+		return damaged(r, "made by another version of suture");
+	return shaped ? load(r, m) : damaged(r, "mapped in a strange way");
 }
 
 int sut_registry_read(struct suture_process *p, struct sut_registry **ret)
@@ -199,18 +227,9 @@ int sut_registry_read(struct suture_process *p, struct sut_registry **ret)
 		return sut_nomem(p->ctx);
 	r->p = p;
 	err = p->mem.ops->maps(&p->mem, &maps);
-	for (size_t i = 0; !err && !r->addr && i < maps.m.n; i++) {
-		const struct sut_map *m = &maps.m.v[i];
-
-		if (strcmp(m->name, MAP_LINE))
-			continue;
-		r->addr = m->start;
-		if (m->shared || m->prot != (SUT_PROT_R | SUT_PROT_W) || m->offset ||
-		    m->end - m->start != total_size(p))
-			err = damaged(r, "mapped in a strange way");
-		else
-			err = load(r, m);
-	}
+	for (size_t i = 0; !err && !r->addr && i < maps.m.n; i++)
+		if (!strcmp(maps.m.v[i].name, MAP_LINE))
+			err = look_at(r, &maps.m.v[i]);
 	if (!err && r->addr)
 		err = check(r, &maps);
 	sut_maps_free(&maps);

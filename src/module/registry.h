@@ -26,7 +26,7 @@ struct sut_record_area {
 	uint64_t base, ro_size, rx_size, rw_size;
 };
 
-/** One module, as it lies in the target. */
+/** One module, as it lies in the target. 512 bytes, so that none lies in two pages: a write of one is not cut. */
 struct sut_record {
 	uint8_t kind; /* written last when a record is made, first when it goes */
 	uint8_t state; /* enum sut_state of the patch room */
@@ -40,6 +40,7 @@ struct sut_record {
 	uint64_t tool_start; /* ... and its start time; 0: nobody */
 	uint64_t table, table_size; /* the patch room's site table */
 	struct sut_record_area area[SUT_RECORD_AREAS];
+	uint8_t room[112]; /* zero */
 };
 
 struct sut_registry_header {

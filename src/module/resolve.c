@@ -175,12 +175,9 @@ static bool defines(struct sut_resolver *r, struct sut_object *o, const char *na
 		s = sut_symtab_nth(tab, name, 1);
 	if (!s || s->uncertain)
 		return false;
-	*ret = (struct sut_dynsym){ .name = s->name,
-				    .value = s->value,
-				    .size = s->size,
-				    .type = s->type,
-				    .bind = s->bind,
-				    .shndx = s->shndx };
+	*ret = (struct sut_dynsym){
+		.name = s->name, .value = s->value, .size = s->size, .type = s->type, .bind = s->bind, .shndx = s->shndx
+	};
 	return true;
 }
 
