@@ -77,6 +77,7 @@ struct sut_priv {
 	bool gadgets_searched;
 	SUT_VEC(uint64_t) restorer; /* every rt_sigreturn of the C library and the program: marks a signal frame */
 	bool restorers_searched;
+	int maps_fd; /* /proc/PID/maps, for single questions */
 	char *maps_buf; /* room to read maps again in a common stop */
 	size_t maps_cap;
 	uint8_t *stack; /* the unwinder's window on a stack */

@@ -12,6 +12,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/limits.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 
@@ -379,6 +380,18 @@ static bool same_list(struct suture_process *p, const struct sut_object *old, si
 	return true;
 }
 
+/* Room to read the mappings again without allocating. Too little only makes the unwinder doubt. */
+static void reserve_maps_buf(struct sut_priv *pr, size_t n)
+{
+	size_t want = n * 192 + 65536;
+	char *buf = want > pr->maps_cap ? realloc(pr->maps_buf, want) : NULL;
+
+	if (!buf)
+		return;
+	pr->maps_buf = buf;
+	pr->maps_cap = want;
+}
+
 int sut_process_refresh(struct suture_process *p)
 {
 	struct sut_priv *pr = p->priv;
@@ -408,6 +421,7 @@ int sut_process_refresh(struct suture_process *p)
 	}
 	for (size_t i = 0; i < p->obj.n; i++)
 		keep_opened(&p->obj.v[i], saved.obj.v, saved.obj.n);
+	reserve_maps_buf(pr, p->maps.m.n);
 	if (!same_list(p, saved.obj.v, saved.obj.n))
 		pr->gadgets_searched = pr->restorers_searched = false;
 	for (size_t i = 0; i < saved.obj.n; i++)
@@ -425,31 +439,76 @@ struct sut_object *sut_process_object_at(struct suture_process *p, uint64_t addr
 	return NULL;
 }
 
+/* linux/fs.h of 6.11: one mapping asked for by address, instead of the text of all. */
+struct procmap_query {
+	uint64_t size, query_flags, query_addr;
+	uint64_t vma_start, vma_end, vma_flags, vma_page_size, vma_offset, inode;
+	uint32_t dev_major, dev_minor, vma_name_size, build_id_size;
+	uint64_t vma_name_addr, build_id_addr;
+};
+#define PROCMAP_QUERY    _IOWR('f', 17, struct procmap_query)
+#define QUERY_EXECUTABLE 0x04
+#define QUERY_FIRST_AT   0x10 /* the one that covers the address, else the next */
+
+static void compare(struct sut_object *o, uint64_t inode, unsigned dev_major, unsigned dev_minor)
+{
+	if (!o->seen)
+		o->stale = false;
+	o->seen = true;
+	if (!o->is_vdso && (inode != o->inode || dev_major != o->dev_major || dev_minor != o->dev_minor))
+		o->stale = true;
+}
+
+/* False: this kernel can not. */
+static bool verify_by_query(struct suture_process *p)
+{
+	struct sut_priv *pr = p->priv;
+
+	for (size_t i = 0; i < p->obj.n; i++) {
+		struct sut_object *o = &p->obj.v[i];
+
+		for (uint64_t at = o->start; at < o->end;) {
+			struct procmap_query q = { .size = sizeof(q),
+						   .query_flags = QUERY_EXECUTABLE | QUERY_FIRST_AT,
+						   .query_addr = at };
+
+			if (ioctl(pr->maps_fd, PROCMAP_QUERY, &q)) {
+				if (errno != ENOENT)
+					return false;
+				break;
+			}
+			if (q.vma_start >= o->end || q.vma_end <= at)
+				break;
+			compare(o, q.inode, q.dev_major, q.dev_minor);
+			at = q.vma_end;
+		}
+	}
+	return true;
+}
+
 void sut_objects_verify(struct suture_process *p)
 {
 	struct sut_priv *pr = p->priv;
 	struct sut_maps_line l;
-	size_t len = sut_procfs_fill(p->live_tid, "maps", pr->maps_buf, pr->maps_cap);
 	const char *s = pr->maps_buf;
+	size_t len;
 
-	/* More mappings than there is room for: whatever was not seen is not believed. */
-	for (size_t i = 0; i < p->obj.n; i++)
-		p->obj.v[i].stale = true;
-	if (len == pr->maps_cap)
-		return;
-	for (size_t i = 0; i < p->obj.n; i++)
+	for (size_t i = 0; i < p->obj.n; i++) {
 		p->obj.v[i].seen = false;
+		p->obj.v[i].stale = true;
+	}
+	if (pr->maps_fd >= 0 && verify_by_query(p))
+		return;
+	/* More mappings than there is room for: whatever was not seen is not believed. */
+	len = sut_procfs_fill(p->live_tid, "maps", pr->maps_buf, pr->maps_cap);
 	while (sut_maps_line_next(&s, pr->maps_buf + len, &l)) {
 		struct sut_object *o = l.exec ? sut_process_object_at(p, l.start) : NULL;
 
-		if (!o)
-			continue;
-		if (!o->seen)
-			o->stale = false;
-		o->seen = true;
-		if (!o->is_vdso && (l.inode != o->inode || l.dev_major != o->dev_major || l.dev_minor != o->dev_minor))
-			o->stale = true;
+		if (o)
+			compare(o, l.inode, l.dev_major, l.dev_minor);
 	}
+	for (size_t i = 0; i < p->obj.n && len == pr->maps_cap; i++)
+		p->obj.v[i].stale = true;
 }
 
 /* -- files ------------------------------------------------------------------------------------ */

@@ -157,8 +157,11 @@ static int open_files(struct suture_process *p)
 		return sut_fail(p->ctx, SUTURE_ENOTFOUND, "no process %d", p->pid);
 	snprintf(path, sizeof(path), "/proc/%d/mem", p->live_tid);
 	p->mem_fd = open(path, O_RDWR | O_CLOEXEC);
-	if (p->mem_fd >= 0)
+	if (p->mem_fd >= 0) {
+		snprintf(path, sizeof(path), "/proc/%d/maps", p->live_tid);
+		sut_priv(p)->maps_fd = open(path, O_RDONLY | O_CLOEXEC);
 		return 0;
+	}
 	if (errno == EACCES || errno == EPERM)
 		return fail_access(p, errno);
 	if (errno == ENOENT || errno == ESRCH)
@@ -230,7 +233,8 @@ static struct suture_process *alloc(struct suture_ctx *ctx, pid_t pid)
 	pr->frame = calloc(1, SUT_FRAME_MAX);
 	pr->stack = malloc(SUT_STACK_WIN);
 	pr->frames = calloc(SUT_PROVE_FRAMES, sizeof(*pr->frames));
-	pr->maps_cap = 1 << 20;
+	pr->maps_fd = -1;
+	pr->maps_cap = 1 << 18;
 	pr->maps_buf = malloc(pr->maps_cap);
 	if (!pr->fpu || !pr->frame || !pr->stack || !pr->frames || !pr->maps_buf) {
 		suture_process_detach(p);
@@ -302,6 +306,8 @@ void suture_process_detach(struct suture_process *p)
 		close(p->pidfd);
 	if (p->mem_fd >= 0)
 		close(p->mem_fd);
+	if (pr->maps_fd >= 0)
+		close(pr->maps_fd);
 	free(pr);
 	free(p);
 }
