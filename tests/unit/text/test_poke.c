@@ -314,7 +314,8 @@ static void test_under_threads(void **state)
 
 	for (size_t i = 0; i < SUT_ARRAY_SIZE(thread); i++)
 		assert_int_equal(pthread_create(&thread[i], NULL, runner_main, &r), 0);
-	for (unsigned i = 0; i < 2000; i++) {
+	/* At least 2000, an even number, and until the threads have seen much of both. */
+	for (unsigned i = 0; i < 2000 || i % 2 || r.seen[0] < 1000 || r.seen[1] < 1000; i++) {
 		change(*state, which, 2, i % 2);
 		/* The thread that swapped sees the new text at once. */
 		assert_int_equal(call(*state, 7), VALUE(7) + (i % 2 ? 0 : NEW));
@@ -323,8 +324,7 @@ static void test_under_threads(void **state)
 	for (size_t i = 0; i < SUT_ARRAY_SIZE(thread); i++)
 		pthread_join(thread[i], NULL);
 	assert_int_equal(r.wrong, 0);
-	assert_true(r.seen[0] > 1000 && r.seen[1] > 1000);
-	print_message("%lu calls during 2000 swaps\n", r.calls);
+	print_message("%lu calls meanwhile\n", r.calls);
 	assert_as_mapped(*state);
 }
 
