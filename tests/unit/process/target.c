@@ -435,6 +435,39 @@ static void *in_scheduler(void *arg)
 
 #endif
 
+#if defined(__x86_64__) && defined(__GLIBC__)
+/* A restartable sequence that is never left but by its abort handler, or at the end. */
+extern const ptrdiff_t __rseq_offset __attribute__((weak));
+extern const unsigned __rseq_size __attribute__((weak));
+static int aborts;
+
+static void *in_rseq(void *arg)
+{
+	char *area = (char *)__builtin_thread_pointer() + __rseq_offset;
+
+	__asm__ volatile(".pushsection .data.rseq_cs, \"aw\"\n"
+			 ".balign 32\n"
+			 "1: .long 0, 0\n"
+			 ".quad 2f, 3f - 2f, 4f\n"
+			 ".popsection\n"
+			 "5: lea 1b(%%rip), %%rax\n"
+			 "mov %%rax, 8(%0)\n"
+			 "2: pause\n"
+			 "cmpl $0, %1\n"
+			 "je 2b\n"
+			 "3: jmp 6f\n"
+			 ".byte 0x0f, 0xb9, 0x3d\n"
+			 ".long 0x53053053\n"
+			 "4: incl %2\n"
+			 "jmp 5b\n"
+			 "6:\n"
+			 :
+			 : "r"(area), "m"(quit), "m"(aborts)
+			 : "rax", "memory", "cc");
+	return NULL;
+}
+#endif
+
 static void filter(const char *what)
 {
 	unsigned action = strcmp(what, "kill") ? SECCOMP_RET_ERRNO | EPERM : SECCOMP_RET_KILL_PROCESS;
@@ -512,6 +545,13 @@ static int mode(const char *m, const char *arg)
 #ifdef __GLIBC__
 		pthread_create(&t, NULL, in_scheduler, NULL);
 		usleep(20000);
+#endif
+	} else if (!strcmp(m, "rseq")) {
+#if defined(__x86_64__) && defined(__GLIBC__)
+		if (&__rseq_size && __rseq_size) {
+			pthread_create(&t, NULL, in_rseq, NULL);
+			usleep(20000);
+		}
 #endif
 	} else if (!strcmp(m, "vfork")) {
 		pthread_create(&t, NULL, in_vfork, NULL);

@@ -394,6 +394,48 @@ static void other_c_libraries(void **state)
 	}
 }
 
+/* A thread that was away inside a restartable sequence must not go on in it. */
+static void restartable_sequences_are_aborted(void **state)
+{
+	struct suture_process *p;
+	struct target t;
+	unsigned inside = 0;
+
+	target_start(&t, "rseq");
+	p = attach(t.pid);
+	assert_int_equal(sut_procfs_tids(p), 0);
+	if (sut_priv(p)->tids.n < 2) {
+		print_message("this C library registers no restartable sequences\n");
+		suture_process_detach(p);
+		target_stop_clean(&t);
+		skip();
+	}
+	for (unsigned i = 0; i < 50; i++) {
+		const struct sut_arch *a = p->mem.arch;
+		uint64_t pc;
+		int64_t r;
+
+		sut_hold_begin(p);
+		check(p, sut_thread_hold_one(p, sut_priv(p)->tids.v[1], sut_now_ns() + 1000000000));
+		p->borrowed = &p->thread.v[0];
+		pc = a->regs_pc(&p->borrowed->regs);
+		check(p, sut_mem_syscall(&p->mem, &r, SUT_SYS_GETPID));
+		assert_int_equal(r, t.pid);
+		/* From inside it goes to the abort handler: behind the jump that ends the sequence, and the signature. */
+		if (a->regs_pc(&p->borrowed->regs) != pc) {
+			uint32_t signature = 0;
+
+			check(p, sut_mem_read(&p->mem, a->regs_pc(&p->borrowed->regs) - 4, &signature, 4));
+			assert_int_equal(signature, 0x53053053);
+			inside++;
+		}
+		sut_process_release(p);
+	}
+	assert_true(inside > 0);
+	suture_process_detach(p);
+	target_stop_clean(&t);
+}
+
 /* A system call fails in the target: its error is the result, not ours. */
 static void errors_of_the_kernel_are_results(void **state)
 {
@@ -452,6 +494,7 @@ int main(void)
 		cmocka_unit_test(refuses_filters_that_can_not_be_read),
 		cmocka_unit_test(memory_deny_write_execute),
 		cmocka_unit_test(other_c_libraries),
+		cmocka_unit_test(restartable_sequences_are_aborted),
 		cmocka_unit_test(errors_of_the_kernel_are_results),
 		cmocka_unit_test(the_target_dies_meanwhile),
 	};

@@ -340,6 +340,39 @@ static void another_stack_is_not_believed(void **state)
 	target_stop_clean(&t);
 }
 
+/* An object whose file is another than at the last refresh is not believed, whichever way the kernel is asked. */
+static void text_that_changed_is_not_believed(void **state)
+{
+	struct suture_process *p;
+	struct target t;
+
+	target_start(&t, "sleep", "2");
+	p = attach(t.pid);
+	check(p, sut_prove_prepare(p));
+	for (unsigned i = 0; i < 4; i++) {
+		bool reliable = true, change = i & 1;
+		const char *why = NULL;
+		int fd = sut_priv(p)->maps_fd;
+
+		if (i >= 2)
+			sut_priv(p)->maps_fd = -1;
+		p->obj.v[0].inode += change;
+		check(p, sut_process_stop(p, 1000));
+		if (!change)
+			expect_all_reliable(p);
+		for (size_t k = 0; k < p->thread.n && change; k++) {
+			sut_unwind(p, &p->thread.v[k], NULL, 0, NULL, 0, &reliable, &why);
+			assert_false(reliable);
+			assert_non_null(strstr(why, "mapped meanwhile"));
+		}
+		sut_process_release(p);
+		p->obj.v[0].inode -= change;
+		sut_priv(p)->maps_fd = fd;
+	}
+	suture_process_detach(p);
+	target_stop_clean(&t);
+}
+
 static void many_threads(void **state)
 {
 	uint64_t start, best = UINT64_MAX, hold = UINT64_MAX;
@@ -381,6 +414,7 @@ int main(void)
 		cmocka_unit_test(inside_and_outside),
 		cmocka_unit_test(stale_words_are_cleared_by_the_unwind),
 		cmocka_unit_test(another_stack_is_not_believed),
+		cmocka_unit_test(text_that_changed_is_not_believed),
 		cmocka_unit_test(many_threads),
 	};
 
