@@ -12,6 +12,7 @@
 #include "patch/unwinder.h"
 
 #define UNWINDER_FUNCTION "_Unwind_Find_FDE"
+#define LOAD_ATTEMPTS     3
 
 struct sut_record *sut_unwinder_active(struct sut_registry *reg)
 {
@@ -130,6 +131,8 @@ static int plan_module(struct sut_unit *u, struct sut_object *o, struct sut_elf 
 		env.reuse = parked->area;
 		env.n_reuse = parked->n_areas;
 	}
+	sut_module_free(u->m);
+	u->m = NULL;
 	err = sut_module_plan(u->p, elf, SUT_AGENT_NAME, &env, &u->m);
 	if (err)
 		return err;
@@ -153,6 +156,7 @@ struct job {
 	struct sut_registry *reg;
 	struct sut_unit u;
 	struct sut_elf *elf; /* what the module is made of */
+	struct sut_object *object; /* the unwinder's */
 	struct sut_code code;
 	struct sut_ranges ranges;
 	bool enable;
@@ -188,6 +192,7 @@ static int plan(struct job *j, bool force_write, bool *ret_needed)
 	err = sut_agent_needed(j->p, &o, &addr);
 	if (err || !o)
 		return err;
+	j->object = o;
 	sut_unit_init(&j->u, j->p, j->reg, NULL, force_write);
 	err = plan_site(j->p, o, addr, &site.e);
 	if (!err)
@@ -227,16 +232,38 @@ static int transition(struct job *j)
 	return err;
 }
 
+/* A thread is borrowed. */
+static int load_unit(struct job *j)
+{
+	uint8_t digest[SUT_DIGEST_SIZE];
+
+	sut_digest(j->elf->image, j->elf->image_size, digest);
+	for (unsigned i = 0; i < LOAD_ATTEMPTS; i++) {
+		struct sut_site site = j->u.sites.v.v[0];
+		int err = sut_unit_load(&j->u, SUT_AGENT_NAME, SUT_RECORD_AGENT, digest,
+					sut_unit_reuses(&j->u) ? find_parked(j->reg, digest) : NULL);
+
+		if (err != -EEXIST)
+			return err;
+		/* The target (or the registry) took the place since the plan was made. */
+		err = sut_unit_undo(&j->u);
+		if (!err)
+			err = plan_module(&j->u, j->object, j->elf, &site);
+		if (err)
+			return err;
+		j->u.sites.v.v[0] = site;
+	}
+	return sut_fail(j->p->ctx, SUTURE_EFAILED,
+			"process %d maps memory faster than a place for the agent can be taken", j->p->pid);
+}
+
 /* Loads the planned agent and tells the registry where its table is. A thread is borrowed. */
 static int load(struct job *j)
 {
-	uint8_t digest[SUT_DIGEST_SIZE];
 	int err = sut_registry_create(j->reg);
 
-	sut_digest(j->elf->image, j->elf->image_size, digest);
 	if (!err)
-		err = sut_unit_load(&j->u, SUT_AGENT_NAME, SUT_RECORD_AGENT, digest,
-				    sut_unit_reuses(&j->u) ? find_parked(j->reg, digest) : NULL);
+		err = load_unit(j);
 	if (err)
 		return err;
 	j->reg->h.agent_table = sut_agent_table_addr(j->u.m);

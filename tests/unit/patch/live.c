@@ -46,10 +46,22 @@ static bool can_trace(void)
 	return ok;
 }
 
-void live_args(int argc, char **argv)
+void live_init(void)
 {
 	const struct suture_ctx_opts opts = { .sz = sizeof(opts), .log = log_line };
 
+	if (!can_trace()) {
+		printf("skipped: this machine does not let a process trace its child\n");
+		exit(77);
+	}
+	if (suture_ctx_create(&opts, &live_ctx))
+		exit(99);
+	if (getenv("SUTURE_TEST"))
+		cmocka_set_test_filter(getenv("SUTURE_TEST"));
+}
+
+void live_args(int argc, char **argv)
+{
 	if (argc != 6) {
 		fprintf(stderr, "usage: %s VICTIM LIBVICTIM.so FIX_EXE.o FIX_BOTH.o FIX_SLOW.o\n", argv[0]);
 		exit(99);
@@ -59,19 +71,16 @@ void live_args(int argc, char **argv)
 	live_fix_exe = argv[3];
 	live_fix_both = argv[4];
 	live_fix_slow = argv[5];
-	if (!can_trace()) {
-		printf("skipped: this machine does not let a process trace its child\n");
-		exit(77);
-	}
-	if (suture_ctx_create(&opts, &live_ctx))
-		exit(99);
+	live_init();
 }
 
-void victim_start(struct victim *v, const char *threads, ...)
+void victim_exec(struct victim *v, const char *program, const char *threads, const char *const *words)
 {
-	const char *argv[16] = { live_victim, v->path, threads };
-	int fd, n = 3;
-	va_list ap;
+	const char *argv[16] = { program, v->path, threads };
+	int fd;
+
+	for (int i = 0; words[i] && i < 12; i++)
+		argv[3 + i] = words[i];
 
 	snprintf(v->path, sizeof(v->path), "/tmp/suture-victim-XXXXXX");
 	fd = mkstemp(v->path);
@@ -80,20 +89,29 @@ void victim_start(struct victim *v, const char *threads, ...)
 	v->shared = mmap(NULL, sizeof(*v->shared), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 	assert_ptr_not_equal(v->shared, MAP_FAILED);
 	close(fd);
-	va_start(ap, threads);
-	while (n < 15 && (argv[n] = va_arg(ap, const char *)))
-		n++;
-	va_end(ap);
 	v->pid = fork();
 	assert_true(v->pid >= 0);
 	if (!v->pid) {
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
-		execv(live_victim, (char **)argv);
+		execv(program, (char **)argv);
 		_exit(127);
 	}
 	for (int i = 0; i < 20000 && __atomic_load_n(&v->shared->ready, __ATOMIC_SEQ_CST) < atoi(threads); i++)
 		usleep(1000);
 	assert_int_equal(v->shared->ready, atoi(threads));
+}
+
+void victim_start(struct victim *v, const char *threads, ...)
+{
+	const char *words[13] = { 0 };
+	va_list ap;
+	int n = 0;
+
+	va_start(ap, threads);
+	while (n < 12 && (words[n] = va_arg(ap, const char *)))
+		n++;
+	va_end(ap);
+	victim_exec(v, live_victim, threads, words);
 }
 
 void victim_end(struct victim *v)
@@ -187,7 +205,7 @@ void victim_text(pid_t pid, uint8_t digest[32], size_t *private_pages)
 	close(pagemap);
 }
 
-static struct suture_patch *open_patch(const struct mksut *m)
+struct suture_patch *live_open(const struct mksut *m)
 {
 	struct suture_patch *p = NULL;
 	uint8_t *image;
@@ -200,7 +218,7 @@ static struct suture_patch *open_patch(const struct mksut *m)
 
 struct suture_patch *live_patch_exe(void)
 {
-	return open_patch(&(struct mksut){
+	return live_open(&(struct mksut){
 		.name = "fix-exe",
 		.object_file = live_fix_exe,
 		.targets = (const char *const[]){ live_victim },
@@ -213,7 +231,7 @@ struct suture_patch *live_patch_exe(void)
 
 struct suture_patch *live_patch_both(void)
 {
-	return open_patch(&(struct mksut){
+	return live_open(&(struct mksut){
 		.name = "fix-both",
 		.object_file = live_fix_both,
 		.targets = (const char *const[]){ live_victim, live_lib },
@@ -228,7 +246,7 @@ struct suture_patch *live_patch_both(void)
 
 struct suture_patch *live_patch_slow(void)
 {
-	return open_patch(&(struct mksut){
+	return live_open(&(struct mksut){
 		.name = "fix-slow",
 		.object_file = live_fix_slow,
 		.targets = (const char *const[]){ live_victim },

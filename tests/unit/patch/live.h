@@ -20,8 +20,12 @@ struct victim {
 extern const char *live_victim, *live_lib, *live_fix_exe, *live_fix_both, *live_fix_slow;
 extern struct suture_ctx *live_ctx;
 
-/** Reads the program's arguments; exits 77 where processes can not be traced, 99 for wrong arguments. */
+/** Makes live_ctx; exits 77 where processes can not be traced. */
+void live_init(void);
+/** Reads the program's arguments and calls live_init(); exits 99 for wrong arguments. */
 void live_args(int argc, char **argv);
+/** Starts this program as a victim: threads, then words, NULL-ended. */
+void victim_exec(struct victim *v, const char *program, const char *threads, const char *const *words);
 /** Starts a victim: threads, then words as victim.c wants them, NULL-ended. */
 void victim_start(struct victim *v, const char *threads, ...);
 void victim_end(struct victim *v);
@@ -35,6 +39,8 @@ char *victim_maps(pid_t pid);
 void victim_text(pid_t pid, uint8_t digest[32], size_t *private_pages);
 
 /** Makes the patches and opens them. */
+struct mksut;
+struct suture_patch *live_open(const struct mksut *m);
 struct suture_patch *live_patch_exe(void);
 struct suture_patch *live_patch_both(void);
 struct suture_patch *live_patch_slow(void);

@@ -256,7 +256,5 @@ int main(int argc, char **argv)
 	seed = given ? strtoull(given, NULL, 0) : ((uint64_t)time(NULL) << 20 | (uint64_t)getpid());
 	printf("seed %llu (SUTURE_SEED repeats it)\n", (unsigned long long)seed);
 	seed |= 1;
-	if (getenv("SUTURE_TEST"))
-		cmocka_set_test_filter(getenv("SUTURE_TEST"));
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

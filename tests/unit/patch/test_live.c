@@ -371,7 +371,5 @@ int main(int argc, char **argv)
 	};
 
 	live_args(argc, argv);
-	if (getenv("SUTURE_TEST"))
-		cmocka_set_test_filter(getenv("SUTURE_TEST"));
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
