@@ -204,6 +204,15 @@ static int mem_private_pages(struct sut_mem *mem, uint64_t start, uint64_t end, 
 	return 0;
 }
 
+static int mem_any_locked(struct sut_mem *mem, bool *ret)
+{
+	struct suture_process *p = proc(mem);
+
+	/* In kB; what can not be read is taken for locked. */
+	*ret = sut_procfs_status_num(p->pid, p->live_tid, "VmLck", 1) != 0;
+	return 0;
+}
+
 static int mem_vm_flags(struct sut_mem *mem, uint64_t addr, char *ret, size_t cap)
 {
 	struct suture_process *p = proc(mem);
@@ -358,6 +367,7 @@ const struct sut_mem_ops sut_process_mem_ops = {
 	.syscall = mem_syscall,
 	.maps = mem_maps,
 	.private_pages = mem_private_pages,
+	.any_locked = mem_any_locked,
 	.vm_flags = mem_vm_flags,
 	.open_mapped = mem_open_mapped,
 };

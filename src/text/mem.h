@@ -54,7 +54,10 @@ struct sut_mem_ops {
 	int (*maps)(struct sut_mem *mem, struct sut_maps *ret);
 	/** Whether each page of [start, end) is private (differs from its file); one bool per page. */
 	int (*private_pages)(struct sut_mem *mem, uint64_t start, uint64_t end, bool *ret);
-	/** The VmFlags letters (smaps) of the mapping that holds @addr, space separated, into @ret. */
+	/** Whether anything of the address space is locked in memory (mlock, mlockall). Cheap, unlike: */
+	int (*any_locked)(struct sut_mem *mem, bool *ret);
+	/** The VmFlags letters (smaps) of the mapping that holds @addr, space separated, into @ret. The
+	 *  kernel walks all pages below @addr for it: some 25 ms for each GiB that the target uses. */
 	int (*vm_flags)(struct sut_mem *mem, uint64_t addr, char *ret, size_t cap);
 	/** Opens, in the target, the file that is mapped at @map; a descriptor of the target in @ret. */
 	int (*open_mapped)(struct sut_mem *mem, const struct sut_map *map, int *ret);

@@ -49,6 +49,7 @@ struct region {
 	uint64_t shadow; /* 0: none */
 	bool *private; /* per page, as of prepare */
 	bool locked; /* mlock'ed */
+	bool alike; /* the shadow is the kernel's own duplicate of the text, or of a pristine that was compared before */
 	bool moved;
 };
 
@@ -394,17 +395,21 @@ static int find_pristine(struct sut_poke_batch *b, struct region *r)
 	bool *private;
 	int err;
 
-	if (use_given(b, r))
+	if (use_given(b, r)) {
+		r->alike = true;
 		return 0;
+	}
 	private = calloc(pages, sizeof(*private));
 	if (!private)
 		return sut_nomem(b->mem->ctx);
 	err = b->mem->ops->private_pages(b->mem, r->run.start, r->run.end, private);
 	/* MREMAP_DONTUNMAP takes private pages, and the lock of locked ones, away from its source. */
-	if (!err && (r->locked || any_private(private, pages)))
+	if (!err && (r->locked || any_private(private, pages))) {
 		err = map_again(b, r, r->run_offset, len, &copy);
-	else if (!err)
+	} else if (!err) {
 		err = duplicate(b, r->run.start, len, &copy);
+		r->alike = !err;
+	}
 	free(private);
 	if (err)
 		return err < 0 ? err : 0;
@@ -425,8 +430,10 @@ static int make_shadow(struct sut_poke_batch *b, struct region *r)
 
 	if (r->pristine.len)
 		err = duplicate(b, r->pristine.copy + (r->lo - r->pristine.text), len, &r->shadow);
-	if (err == 1)
+	if (err == 1) {
+		r->alike = false;
 		err = map_again(b, r, offset, len, &r->shadow);
+	}
 	if (err == 1) {
 		no_swap(b, "the pages of %s can not be mapped a second time (file gone, kernel before 5.13?)",
 			r->map.name);
@@ -567,6 +574,7 @@ static unsigned long max_map_count(void)
 static int prepare_region(struct sut_poke_batch *b, struct region *r)
 {
 	size_t pages = (r->hi - r->lo) / b->mem->page_size;
+	bool locked = false;
 	int err;
 
 	if (!r->map.inode) {
@@ -577,8 +585,9 @@ static int prepare_region(struct sut_poke_batch *b, struct region *r)
 		no_swap(b, "the text of %s is writable", r->map.name);
 		return 0;
 	}
-	/* First of all whether it may be swapped at all: nothing is made otherwise. */
-	err = match_flags(b, r);
+	err = b->mem->ops->any_locked(b->mem, &locked);
+	if (!err && locked)
+		err = match_flags(b, r);
 	if (err || b->method == SUT_POKE_WRITE)
 		return err;
 	r->private = calloc(pages, sizeof(*r->private));
@@ -587,7 +596,8 @@ static int prepare_region(struct sut_poke_batch *b, struct region *r)
 	err = find_pristine(b, r);
 	if (!err)
 		err = make_shadow(b, r);
-	if (!err && r->shadow)
+	/* A sealed text, for one, can not be duplicated by the kernel, and ends up here. */
+	if (!err && (locked || !r->alike))
 		err = match_flags(b, r);
 	if (!err && b->method == SUT_POKE_SWAP)
 		err = fill_shadow(b, r, false);

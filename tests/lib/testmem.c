@@ -91,6 +91,21 @@ static int self_private_pages(struct sut_mem *mem, uint64_t start, uint64_t end,
 	return 0;
 }
 
+static int self_any_locked(struct sut_mem *mem, bool *ret)
+{
+	_cleanup_fclose_ FILE *f = fopen("/proc/self/status", "re");
+	struct test_mem *t = of(mem);
+	unsigned long kb = 0;
+	char line[256];
+
+	if (fails(t) || !f)
+		return failure(t, "no status", 0);
+	while (fgets(line, sizeof(line), f) && sscanf(line, "VmLck: %lu", &kb) != 1)
+		;
+	*ret = kb;
+	return 0;
+}
+
 static int self_vm_flags(struct sut_mem *mem, uint64_t addr, char *ret, size_t cap)
 {
 	_cleanup_fclose_ FILE *f = fopen("/proc/self/smaps", "re");
@@ -139,6 +154,7 @@ static const struct sut_mem_ops self_ops = {
 	.syscall = self_syscall,
 	.maps = self_maps,
 	.private_pages = self_private_pages,
+	.any_locked = self_any_locked,
 	.vm_flags = self_vm_flags,
 	.open_mapped = self_open_mapped,
 };
@@ -212,6 +228,12 @@ static int image_none_pages(struct sut_mem *mem, uint64_t start, uint64_t end, b
 	return 0;
 }
 
+static int image_none_locked(struct sut_mem *mem, bool *ret)
+{
+	*ret = false;
+	return 0;
+}
+
 static int image_none_flags(struct sut_mem *mem, uint64_t addr, char *ret, size_t cap)
 {
 	snprintf(ret, cap, "rd ex mr mw me");
@@ -229,6 +251,7 @@ static const struct sut_mem_ops image_ops = {
 	.syscall = image_syscall,
 	.maps = image_maps,
 	.private_pages = image_none_pages,
+	.any_locked = image_none_locked,
 	.vm_flags = image_none_flags,
 	.open_mapped = image_none_file,
 };
