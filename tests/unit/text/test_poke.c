@@ -770,6 +770,29 @@ static void test_writable_text(void **state)
 	text_close(&y);
 }
 
+/* A sealed mapping can be neither duplicated nor replaced; bytes may still be written from outside. */
+static void test_sealed_text(void **state)
+{
+	struct sut_poke_batch *b;
+	struct text y;
+
+	text_open(&y, "sealed", PROT_READ | PROT_EXEC, MAP_PRIVATE);
+	if (syscall(462 /* mseal */, y.at, PAGES * page, 0)) {
+		printf("skipped: mseal: %s\n", strerror(errno));
+		text_close(&y);
+		skip();
+	}
+	b = batch(&y, one, 1, false);
+	assert_int_equal(sut_poke_prepare(b, false), 0);
+	assert_int_equal(sut_poke_method(b), SUT_POKE_WRITE);
+	assert_non_null(strstr(sut_poke_why(b), "sealed"));
+	assert_int_equal(sut_poke_commit(b), 0);
+	assert_int_equal(call(&y, 7), VALUE(7) + NEW);
+	sut_poke_destroy(b);
+	unlink(y.name); /* what is sealed stays mapped */
+	free(y.file);
+}
+
 static void test_anonymous_text(void **state)
 {
 	struct text *x = *state, y;
@@ -963,6 +986,7 @@ int main(void)
 		T(test_not_text),
 		T(test_shared_text),
 		T(test_writable_text),
+		T(test_sealed_text),
 		T(test_anonymous_text),
 		T(test_bad_pokes),
 		T(test_over_the_end),
