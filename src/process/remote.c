@@ -503,15 +503,28 @@ void sut_process_set_heal(struct suture_process *p, uint64_t code, uint64_t fram
 	p->heal_frame_size = frame_size;
 }
 
+/*
+ * How much is asked of a thread that is to be borrowed. Its work stands still meanwhile, so a sleeping helper thread is
+ * better than the leader, which in most servers answers the clients.
+ */
+enum choice {
+	IDLE, /* sleeps, is not the leader, and what it waits for loses nothing */
+	HARMLESS, /* what it waits for loses nothing */
+	ANY,
+};
+
 /* Holds @tid and judges it. 0: take it; 1: a better one may be found; else an error. */
-static int try_borrow(struct suture_process *p, pid_t tid, uint64_t deadline, bool choosy)
+static int try_borrow(struct suture_process *p, pid_t tid, uint64_t deadline, enum choice choice)
 {
+	bool choosy = choice < ANY;
 	const struct sut_arch *a = p->mem.arch;
-	struct sut_stat st;
+	struct sut_stat st = { 0 };
 	struct sut_thread *t;
 	int err;
 
 	if (choosy && !sut_procfs_stat(p->pid, tid, &st) && (st.state == 'D' || st.state == 'Z'))
+		return 1;
+	if (choice == IDLE && (tid == p->pid || st.state != 'S'))
 		return 1;
 	err = sut_thread_hold_one(p, tid, deadline);
 	if (err == -ESRCH || err == -SUTURE_ETIMEOUT)
@@ -540,7 +553,9 @@ int sut_process_borrow(struct suture_process *p, unsigned timeout_ms)
 	if (pr->gone || !sut_process_alive(p))
 		return sut_fail_gone(p);
 	sut_hold_begin(p);
-	for (bool choosy = true;; choosy = false) {
+	for (enum choice choice = IDLE;; choice = choice < ANY ? choice + 1 : ANY) {
+		bool choosy = choice < ANY;
+
 		if (sut_procfs_tids(p) || !sut_process_alive(p)) {
 			err = sut_fail_gone(p);
 			break;
@@ -548,7 +563,7 @@ int sut_process_borrow(struct suture_process *p, unsigned timeout_ms)
 		for (size_t i = 0; i < pr->tids.n && (!choosy || i < CANDIDATES) && err == 1; i++) {
 			uint64_t until = sut_now_ns() + 20000000u;
 
-			err = try_borrow(p, pr->tids.v[i], until < deadline ? until : deadline, choosy);
+			err = try_borrow(p, pr->tids.v[i], until < deadline ? until : deadline, choice);
 			if (err == 1)
 				sut_threads_let_go(p, NULL);
 		}
