@@ -259,7 +259,9 @@ static void add_function(struct types *ts, Dwarf_Die *die)
 	const char *name = dwarf_diename(die);
 	struct sut_buf b = { 0 };
 
-	if (!name || !flag(die, DW_AT_external) || flag(die, DW_AT_declaration))
+	/* An instance of an inlined function lists its parameters as they were laid out; the abstract one as declared. */
+	if (!name || !flag(die, DW_AT_external) || flag(die, DW_AT_declaration) ||
+	    dwarf_hasattr(die, DW_AT_abstract_origin))
 		return;
 	if (!describe_func(&b, die, 0))
 		ts->nomem = true;
