@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 enum { ANY, OLD, NEW };
@@ -135,6 +136,7 @@ int main(int argc, char **argv)
 	for (long i = 0; i < threads; i++)
 		if (pthread_create(&t[i], NULL, run, reinterpret_cast<void *>(i)) != 0)
 			return 1;
+	setpriority(PRIO_PROCESS, 0, -10); /* this thread answers at once; without the right to it, later */
 	printf("ready %d\n", static_cast<int>(getpid()));
 	while (fgets(line, sizeof(line), stdin) && strncmp(line, "quit", 4) != 0) {
 		if (strncmp(line, "expect ", 7) == 0) {
