@@ -329,9 +329,9 @@ int sut_bind_ref(struct sut_unit *u, const struct sut_atom *from, const struct s
 		return s->shndx == SHN_ABS ? global(u, s->name, NULL, s->type, s->bind, ret)
 					   : bind_name(u, from, r, ret);
 	if (!a)
-		return sut_fail(u->d->ctx, SUTURE_EREFUSED,
-				"%s: a table of the new %s refers to one of several functions of a "
-				"section; which, is not known",
-				u->name, from->name);
+		return sut_refuse(u->d->ctx, "compile the unit without section attributes on its functions",
+				  "%s: a table of the new %s refers to one of several functions of a "
+				  "section; which, is not known",
+				  u->name, from->name);
 	return bind_atom(u, from, a, s, r->branch, sut_atom_is_func(a) && (r->table || r->delta), ret);
 }

@@ -261,9 +261,11 @@ int sut_compdb_read(struct sut_diff *d)
 	}
 	root = json_load_file(d->db.path, 0, &je);
 	if (!root)
-		return sut_fail(d->ctx, SUTURE_EREFUSED, "%s:%d: not JSON: %s", d->db.path, je.line, je.text);
+		return sut_refuse(d->ctx, "it should be what CMake, Meson or bear write", "%s:%d: not JSON: %s",
+				  d->db.path, je.line, je.text);
 	if (!json_is_array(root))
-		err = sut_fail(d->ctx, SUTURE_EREFUSED, "%s: not an array of compile commands", d->db.path);
+		err = sut_refuse(d->ctx, "it should be what CMake, Meson or bear write",
+				 "%s: not an array of compile commands", d->db.path);
 	json_array_foreach(root, i, e)
 	{
 		if (err)
@@ -272,7 +274,8 @@ int sut_compdb_read(struct sut_diff *d)
 	}
 	json_decref(root);
 	if (!err && !d->db.cmd.n)
-		err = sut_fail(d->ctx, SUTURE_EREFUSED, "%s holds no compile command", d->db.path);
+		err = sut_refuse(d->ctx, "it should be what CMake, Meson or bear write", "%s holds no compile command",
+				 d->db.path);
 	if (!err)
 		err = find_root(d);
 	for (i = 0; !err && i < d->db.cmd.n; i++) {

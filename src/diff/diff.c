@@ -124,12 +124,12 @@ static int open_targets(struct sut_diff *d)
 			return sut_nomem(d->ctx);
 		}
 		if (t.elf->arch != d->target.v[0].elf->arch)
-			return sut_fail(d->ctx, SUTURE_EREFUSED, "%s and %s are for different machines",
-					d->target.v[0].path, t.path);
+			return sut_refuse(d->ctx, "build one patch for each machine",
+					  "%s and %s are for different machines", d->target.v[0].path, t.path);
 		for (size_t i = 0; i + 1 < d->target.n; i++)
 			if (!strcmp(d->target.v[i].name, t.name))
-				return sut_fail(
-					d->ctx, SUTURE_EREFUSED,
+				return sut_refuse(
+					d->ctx, "name one of them with -t",
 					"%s and %s would be one object of a process (\"%s\"); build a patch for each",
 					d->target.v[i].path, t.path, t.name);
 	}
@@ -269,8 +269,8 @@ static int open_given(struct sut_diff *d, const char *path, const char *which, s
 		return sut_nomem(d->ctx);
 	}
 	if ((*ret)->lto)
-		return sut_fail(d->ctx, SUTURE_EREFUSED, "%s holds no code: it was compiled for link-time optimisation",
-				name);
+		return sut_refuse(d->ctx, "compile it without -flto",
+				  "%s holds no code: it was compiled for link-time optimisation", name);
 	return 0;
 }
 
@@ -293,7 +293,8 @@ static int place_objects(struct sut_diff *d, const char *orig, const char *patch
 		u->v = u->o;
 		u->o->unit = u->p->unit = u;
 		if (u->o->elf->machine != u->p->elf->machine)
-			return sut_fail(d->ctx, SUTURE_EREFUSED, "%s and %s are for different machines", orig, patched);
+			return sut_refuse(d->ctx, "both objects must come from one compiler",
+					  "%s and %s are for different machines", orig, patched);
 		err = sut_verify(u);
 		if (err)
 			return err;

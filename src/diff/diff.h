@@ -36,6 +36,9 @@ char *sut_pool_strndup(struct sut_pool *pool, const char *s, size_t n);
 char *sut_pool_printf(struct sut_pool *pool, const char *fmt, ...) sut_printf(2, 3);
 void sut_pool_free(struct sut_pool *pool);
 
+/** Records a refusal with what to do about it; returns -SUTURE_EREFUSED. */
+int sut_refuse(struct suture_ctx *ctx, const char *hint, const char *fmt, ...) sut_printf(3, 4);
+
 /* ---- objects (ofile.c) ---- */
 
 enum sut_class {
@@ -88,6 +91,7 @@ struct sut_osec {
 	SUT_VEC(struct sut_atom *) atom; /* by rising start */
 	/* v: where the target holds it */
 	bool placed;
+	bool twice; /* in two places, equally */
 	uint64_t base; /* TLS: offset in the block */
 };
 
@@ -211,6 +215,7 @@ struct sut_target {
 	struct sut_elf *elf;
 	struct sut_symtab *syms;
 	SUT_VEC(struct sut_slot) slot; /* by address */
+	SUT_VEC(const char *) file; /* source files that it was linked from, where its symbols tell */
 	bool library;
 	uint32_t index; /* in .suture.objects of the patch */
 	bool used; /* a function of it is patched */
@@ -219,6 +224,8 @@ struct sut_target {
 int sut_target_open(struct suture_ctx *ctx, const char *path, const char *const *debug, bool strict,
 		    struct sut_target *ret) __must_check;
 void sut_target_close(struct sut_target *t);
+/** Whether the target was linked from an object of a source file of that name, as far as is known. */
+bool sut_target_has_file(const struct sut_target *t, const char *name);
 const struct sut_slot *sut_target_slot(const struct sut_target *t, uint64_t addr);
 /** The slot through which the stub at @addr jumps (a PLT entry); NULL: not a stub. */
 const struct sut_slot *sut_target_stub(const struct sut_target *t, uint64_t addr);
@@ -340,7 +347,7 @@ struct sut_unit {
 	/* of v's functions, as verify.c found them: */
 	size_t n_funcs, n_verified, n_mismatched;
 	size_t n_globals, n_globals_present; /* global ones, and those of which the target knows the name */
-	bool file_known; /* the target has local symbols of a source file of this name */
+	bool file_known; /* the target was linked from a source file of this name */
 };
 
 struct sut_diff {

@@ -10,7 +10,7 @@
 
 static int damaged(struct sut_ofile *f)
 {
-	return sut_fail(f->ctx, SUTURE_EREFUSED, "%s: damaged unwind data (.eh_frame)", f->name);
+	return sut_refuse(f->ctx, "compile it again", "%s: damaged unwind data (.eh_frame)", f->name);
 }
 
 static const struct sut_ref *ref_at(const struct sut_osec *s, uint64_t from, uint64_t to)

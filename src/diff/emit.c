@@ -355,8 +355,8 @@ static int emit_func(struct sut_out *o, struct sut_unit *u, struct sut_atom *ori
 	if (!bytes)
 		return nomem(o);
 	if (!sut_target_bytes(u->target, f.old_addr, f.old_size, bytes))
-		err = sut_fail(o->d->ctx, SUTURE_EREFUSED, "%s: the bytes of %s are not in the file", u->target->shown,
-			       orig->name);
+		err = sut_refuse(o->d->ctx, "name the file that the process runs with -t",
+				 "%s: the bytes of %s are not in the file", u->target->shown, orig->name);
 	else
 		sut_digest(bytes, f.old_size, f.old_digest);
 	free(bytes);

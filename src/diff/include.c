@@ -42,10 +42,10 @@ static int include_refs(struct list *l, struct sut_atom *a)
 	int err = 0;
 
 	if (sut_atom_is_func(a) && a->short_exit)
-		return sut_fail(l->d->ctx, SUTURE_EREFUSED,
-				"%s: the new %s jumps out of itself by a short jump and can not be "
-				"moved",
-				u->name, a->name);
+		return sut_refuse(l->d->ctx, "compile it with -ffunction-sections",
+				  "%s: the new %s jumps out of itself by a short jump and can not be "
+				  "moved",
+				  u->name, a->name);
 	for (size_t i = 0; !err && i < a->n_refs; i++) {
 		struct sut_bind b;
 

@@ -19,7 +19,7 @@
 
 static int damaged(struct sut_ofile *f, const char *what)
 {
-	return sut_fail(f->ctx, SUTURE_EREFUSED, "%s: damaged object file: %s", f->name, what);
+	return sut_refuse(f->ctx, "compile it again", "%s: damaged object file: %s", f->name, what);
 }
 
 enum sut_class sut_atom_class(const struct sut_atom *a)
@@ -531,9 +531,9 @@ static int read_relocs(struct sut_ofile *f, const struct sut_section *rela)
 		r.sym = (uint32_t)ELF64_R_SYM(er.r_info);
 		r.howto = f->elf->arch->reloc_howto((uint32_t)ELF64_R_TYPE(er.r_info));
 		if (!r.howto)
-			return sut_fail(f->ctx, SUTURE_EREFUSED,
-					"%s: section %s uses relocation type %u, which suture does not know", f->name,
-					sec->s->name, (unsigned)ELF64_R_TYPE(er.r_info));
+			return sut_refuse(f->ctx, "the code model or option that needs it is not supported",
+					  "%s: section %s uses relocation type %u, which suture does not know", f->name,
+					  sec->s->name, (unsigned)ELF64_R_TYPE(er.r_info));
 		if (r.howto->kind == SUT_RELOC_NONE)
 			continue;
 		if (r.sym >= f->sym.n || !sec->s->data || !sut_fits(r.off, r.howto->size, sec->s->size))
@@ -699,6 +699,12 @@ static int make_refs(struct sut_ofile *f)
 	return err;
 }
 
+static int not_an_object(struct sut_ofile *f)
+{
+	(void)sut_fail(f->ctx, SUTURE_EREFUSED, "%s: not a relocatable object file", f->name);
+	return sut_hint(f->ctx, "objects are what cc -c writes");
+}
+
 int sut_ofile_open(struct suture_ctx *ctx, struct sut_pool *pool, const char *path, const char *name,
 		   struct sut_ofile **ret)
 {
@@ -714,11 +720,11 @@ int sut_ofile_open(struct suture_ctx *ctx, struct sut_pool *pool, const char *pa
 	if (err)
 		return err;
 	if (f->elf->type != ET_REL)
-		err = sut_fail(ctx, SUTURE_EREFUSED, "%s: not a relocatable object file", name);
+		err = not_an_object(f);
 	else if (!f->elf->arch || !f->elf->is64 || !f->elf->little)
-		err = sut_fail(ctx, SUTURE_EREFUSED,
-			       "%s: an object for a machine suture does not know (ELF machine %u)", name,
-			       f->elf->machine);
+		err = sut_refuse(ctx, "suture knows x86-64",
+				 "%s: an object for a machine suture does not know (ELF machine %u)", name,
+				 f->elf->machine);
 	if (!err)
 		err = read_sections(f);
 	if (!err)

@@ -53,6 +53,18 @@ void sut_pool_free(struct sut_pool *pool)
 	sut_vec_free(&pool->block);
 }
 
+int sut_refuse(struct suture_ctx *ctx, const char *hint, const char *fmt, ...)
+{
+	char text[1024];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	(void)sut_fail(ctx, SUTURE_EREFUSED, "%s", text);
+	return sut_hint(ctx, "%s", hint);
+}
+
 int sut_diff_note(struct sut_diff *d, const char *fmt, ...)
 {
 	char *p = NULL;

@@ -70,8 +70,8 @@ static int check_length(struct sut_unit *u, const struct sut_atom *o, uint64_t a
 	size_t skip = code ? arch->entry_skip(code, o->v->size) : 0;
 
 	if (o->no_size || o->v->no_size)
-		return sut_fail(u->d->ctx, SUTURE_EREFUSED, "%s: the symbol of %s has no size, so its end is not known",
-				u->name, o->name);
+		return sut_refuse(u->d->ctx, "its symbol needs a size: assembler code with .size, or C",
+				  "%s: the symbol of %s has no size, so its end is not known", u->name, o->name);
 	if (o->v->size >= skip + arch->jump_size)
 		return 0;
 	(void)sut_fail(u->d->ctx, SUTURE_EREFUSED, "%s: %s is %llu bytes long, too short for the jump that replaces it",
@@ -213,6 +213,22 @@ static int note_vanished(struct sut_unit *u, const struct sut_atom *o)
 			     u->name, o->name);
 }
 
+/*
+ * A function that differs and of which the target has no code: dropped by the linker, if all else of the
+ * unit is as compiled. If not, it was perhaps inlined there, and "nothing to patch" would be wrong.
+ */
+static int note_absent(struct sut_unit *u, const struct sut_atom *o)
+{
+	for (size_t i = 0; u->n_mismatched && i < u->o->atom.n; i++) {
+		const struct sut_atom *a = u->o->atom.v[i];
+
+		if (sut_atom_is_func(a) && a->v && a->v->verdict == SUT_MISMATCH)
+			return refuse_mismatch(u, a,
+					       sut_pool_printf(&u->d->pool, " (beside %s, which changes)", o->name));
+	}
+	return sut_diff_note(u->d, "%s: %s differs, but %s has no code of it", u->name, o->name, u->target->shown);
+}
+
 static int take_changed(struct sut_unit *u)
 {
 	for (size_t i = 0; i < u->o->atom.n; i++) {
@@ -227,9 +243,10 @@ static int take_changed(struct sut_unit *u)
 		} else if (o->differs || o->data_differs) {
 			if (addressed(o, &addr))
 				take(o, NULL);
+			else if (o->v && o->v->verdict == SUT_MISMATCH)
+				err = refuse_mismatch(u, o, "");
 			else
-				err = sut_diff_note(u->d, "%s: %s differs, but %s has no code of it", u->name, o->name,
-						    u->target->shown);
+				err = note_absent(u, o);
 		}
 		if (err)
 			return err;

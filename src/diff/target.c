@@ -69,6 +69,46 @@ static int load_symbols(struct suture_ctx *ctx, const char *const *debug, bool s
 	return sut_symtab_load(ctx, t->elf, "", NULL, &t->syms);
 }
 
+static int check_bolt(struct suture_ctx *ctx, const struct sut_target *t)
+{
+	if (!sut_elf_section(t->elf, ".note.bolt_info") && !sut_elf_section(t->elf, ".bolt.org.text"))
+		return 0;
+	(void)sut_fail(ctx, SUTURE_EREFUSED,
+		       "%s was rearranged by BOLT after linking; its code is not what the compiler wrote", t->path);
+	return sut_hint(ctx, "only targets as the linker wrote them can be patched from their source");
+}
+
+/* Names of the source files that the target was linked from, as symbol tables of type FILE tell them. */
+static int read_files(struct suture_ctx *ctx, const struct sut_elf *e, struct sut_target *t)
+{
+	for (size_t i = 1; e && i < e->sec.n; i++) {
+		const struct sut_section *s = &e->sec.v[i], *str;
+
+		if (s->type != SHT_SYMTAB || !s->data || s->link >= e->sec.n)
+			continue;
+		str = &e->sec.v[s->link];
+		if (!str->data || !str->size || str->data[str->size - 1])
+			continue;
+		for (size_t k = 0; k < s->size / sizeof(Elf64_Sym); k++) {
+			Elf64_Sym es;
+
+			memcpy(&es, s->data + k * sizeof(es), sizeof(es));
+			if (ELF64_ST_TYPE(es.st_info) == STT_FILE && es.st_name && es.st_name < str->size &&
+			    sut_vec_push(&t->file, (const char *)str->data + es.st_name))
+				return sut_nomem(ctx);
+		}
+	}
+	return 0;
+}
+
+bool sut_target_has_file(const struct sut_target *t, const char *name)
+{
+	for (size_t i = 0; name && i < t->file.n; i++)
+		if (!strcmp(t->file.v[i], name))
+			return true;
+	return false;
+}
+
 int sut_target_open(struct suture_ctx *ctx, const char *path, const char *const *debug, bool strict,
 		    struct sut_target *ret)
 {
@@ -79,14 +119,13 @@ int sut_target_open(struct suture_ctx *ctx, const char *path, const char *const 
 		return err;
 	t.shown = path;
 	if (t.elf->type != ET_EXEC && t.elf->type != ET_DYN)
-		err = sut_fail(ctx, SUTURE_EREFUSED, "%s: neither a program nor a shared library", path);
+		err = sut_refuse(ctx, "-t wants the file that the process has mapped",
+				 "%s: neither a program nor a shared library", path);
 	else if (!t.elf->arch || !t.elf->is64 || !t.elf->little)
-		err = sut_fail(ctx, SUTURE_EREFUSED, "%s: made for a machine suture does not know (ELF machine %u)",
-			       path, t.elf->machine);
-	else if (sut_elf_section(t.elf, ".note.bolt_info") || sut_elf_section(t.elf, ".bolt.org.text"))
-		err = sut_fail(ctx, SUTURE_EREFUSED,
-			       "%s was rearranged by BOLT after linking; its code is not what the compiler wrote",
-			       path);
+		err = sut_refuse(ctx, "suture knows x86-64",
+				 "%s: made for a machine suture does not know (ELF machine %u)", path, t.elf->machine);
+	else
+		err = check_bolt(ctx, &t);
 	if (!err) {
 		t.library = t.elf->type == ET_DYN && !t.elf->interp && !t.elf->is_pie;
 		t.name = !t.library ? "" : t.elf->soname ? t.elf->soname : base ? base + 1 : path;
@@ -96,6 +135,10 @@ int sut_target_open(struct suture_ctx *ctx, const char *path, const char *const 
 		(void)sut_fail(ctx, SUTURE_EREFUSED, "%s is stripped, and no debug file of it was found", path);
 		err = sut_hint(ctx, "name one with --debug (the distribution's, or a local build of the same source)");
 	}
+	if (!err)
+		err = read_files(ctx, t.elf, &t);
+	if (!err)
+		err = read_files(ctx, t.syms->debug, &t);
 	if (!err) {
 		err = t.elf->has_dynamic ? sut_elf_dynrels(t.elf, add_slot, &t) : static_slots(&t);
 		if (err == -ENOMEM)
@@ -114,6 +157,7 @@ int sut_target_open(struct suture_ctx *ctx, const char *path, const char *const 
 void sut_target_close(struct sut_target *t)
 {
 	sut_vec_free(&t->slot);
+	sut_vec_free(&t->file);
 	sut_symtab_free(t->syms);
 	sut_elf_close(t->elf);
 }

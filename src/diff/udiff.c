@@ -282,6 +282,12 @@ static unsigned strip_level(const struct reader *r)
 	return best;
 }
 
+static int climbing(struct reader *r, const char *path)
+{
+	(void)sut_fail(r->d->ctx, SUTURE_EREFUSED, "%s: the path %s leads out of the tree", r->path, path);
+	return sut_hint(r->d->ctx, "make the difference from inside of the tree");
+}
+
 static int locate(struct reader *r)
 {
 	unsigned k = strip_level(r);
@@ -293,8 +299,7 @@ static int locate(struct reader *r)
 		const struct sut_hunk *h = f->hunk.n == 1 ? f->hunk.v : NULL;
 
 		if ((o && climbs(o)) || (w && climbs(w)))
-			return sut_fail(r->d->ctx, SUTURE_EREFUSED, "%s: the path %s leads out of the tree", r->path,
-					o ? o : w);
+			return climbing(r, o ? o : w);
 		if (h && !h->old_start && !h->old_len && !exists(r->d, o) && !exists(r->d, w))
 			f->is_new = true;
 		if (h && !h->new_start && !h->new_len)

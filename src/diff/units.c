@@ -234,11 +234,11 @@ static int check_file(struct sut_diff *d, struct sut_diff_file *f, bool compiled
 		return sut_hint(d->ctx, "take it out of the difference, if the fix works without it");
 	}
 	if (compiled && (f->is_deleted || f->new_rel))
-		return sut_fail(d->ctx, SUTURE_EREFUSED,
-				"%s is compiled, and the difference %s it; there is no command for what it becomes",
-				f->rel, f->is_deleted ? "deletes" : "renames");
+		return sut_refuse(d->ctx, "keep the file under its name",
+				  "%s is compiled, and the difference %s it; there is no command for what it becomes",
+				  f->rel, f->is_deleted ? "deletes" : "renames");
 	if (compiled && f->binary)
-		return sut_fail(d->ctx, SUTURE_EREFUSED, "%s: the difference is binary", f->rel);
+		return sut_refuse(d->ctx, "only text can be compared", "%s: the difference is binary", f->rel);
 	if (f->is_new && is_source(f->rel) && !compiled) {
 		d->new_sources = true;
 		return sut_diff_note(d, "%s is new and has no compile command: not compiled", f->rel);
@@ -434,6 +434,8 @@ static bool in_target(const struct sut_unit *u)
 		return true;
 	if (u->file_known && u->n_verified + u->n_mismatched)
 		return true;
+	if (u->target->file.n && u->v->source) /* the target names its files, and this is none of them */
+		return false;
 	return u->n_globals && u->n_globals_present == u->n_globals;
 }
 

@@ -371,8 +371,8 @@ static bool check_atom(struct verifier *f, const struct sut_atom *a, uint64_t ad
 
 /* ---- where sections lie ---- */
 
-/* One symbol of v against the target's symbols of its name. */
-static void vote_by_name(struct verifier *f, struct candidates *c, const struct sut_osym *s)
+/* One symbol of v against the target's symbols of its name (@sized: those of its size). */
+static void vote_by_name(struct verifier *f, struct candidates *c, const struct sut_osym *s, bool sized)
 {
 	size_t n = sut_symtab_count(f->t->syms, s->name);
 
@@ -381,7 +381,7 @@ static void vote_by_name(struct verifier *f, struct candidates *c, const struct 
 
 		if (!t || !t->shndx || (t->type == STT_TLS) != (s->type == STT_TLS))
 			continue;
-		if (t->size && s->size && t->size != s->size)
+		if (sized && t->size && s->size && t->size != s->size)
 			continue;
 		if (s->bind == STB_LOCAL &&
 		    (t->bind != STB_LOCAL || !t->file || !f->v->source || strcmp(t->file, f->v->source)))
@@ -426,8 +426,9 @@ static void place(struct verifier *f, uint32_t sec, const struct candidates *c)
 			tie = true;
 		}
 	}
+	s->twice = tie; /* two equal copies: which one is ours is not known */
 	if (tie)
-		return; /* two equal copies: which one is ours is not known */
+		return;
 	s->placed = true;
 	s->base = c->c[best].base;
 }
@@ -455,9 +456,11 @@ static void place_by_names(struct verifier *f)
 
 		if (!placeable(s))
 			continue;
-		for (size_t k = 0; k < s->atom.n; k++)
-			for (size_t a = 0; a < s->atom.v[k]->alias.n; a++)
-				vote_by_name(f, &c, &f->v->sym.v[s->atom.v[k]->alias.v[a]]);
+		/* A function of another size is no match, but it is where the mismatch is shown. */
+		for (int sized = 1; sized >= 0 && !c.n; sized--)
+			for (size_t k = 0; k < s->atom.n; k++)
+				for (size_t a = 0; a < s->atom.v[k]->alias.n; a++)
+					vote_by_name(f, &c, &f->v->sym.v[s->atom.v[k]->alias.v[a]], sized);
 		place(f, i, &c);
 	}
 }
@@ -509,7 +512,8 @@ static void judge(struct verifier *f, struct sut_atom *a)
 		return;
 	}
 	if (!placeable(sut_atom_sec(a)) || !sut_atom_address(a, &addr)) {
-		a->verdict = SUT_ABSENT;
+		a->verdict = sut_atom_sec(a)->twice ? SUT_MISMATCH : SUT_ABSENT;
+		a->why = "it is there twice, and which one belongs to this unit is not known";
 		return;
 	}
 	for (size_t i = 0; !a->target && i < a->alias.n; i++)
@@ -535,13 +539,12 @@ static void count(struct verifier *f)
 		u->n_funcs++;
 		u->n_verified += a->verdict == SUT_VERIFIED;
 		u->n_mismatched += a->verdict == SUT_MISMATCH;
-		if (sut_atom_sym(a)->bind != STB_LOCAL) {
+		if (sut_atom_sym(a)->bind != STB_LOCAL && strcmp(a->name, "main")) {
 			u->n_globals++;
 			u->n_globals_present += sut_symtab_count(f->t->syms, a->name) > 0;
 		}
 	}
-	for (size_t i = 0; f->v->source && !u->file_known && i < f->t->syms->sym.n; i++)
-		u->file_known = f->t->syms->sym.v[i].file && !strcmp(f->t->syms->sym.v[i].file, f->v->source);
+	u->file_known = sut_target_has_file(f->t, f->v->source);
 }
 
 int sut_verify(struct sut_unit *u)
@@ -549,11 +552,11 @@ int sut_verify(struct sut_unit *u)
 	struct verifier f = { .u = u, .v = u->v, .t = u->target };
 
 	if (u->v->elf->machine != u->target->elf->machine)
-		return sut_fail(u->d->ctx, SUTURE_EREFUSED, "%s is compiled for another machine than %s", u->v->name,
-				u->target->shown);
+		return sut_refuse(u->d->ctx, "the database must be that of the build of the target",
+				  "%s is compiled for another machine than %s", u->v->name, u->target->shown);
 	if (!u->v->elf->arch->linked_field)
-		return sut_fail(u->d->ctx, SUTURE_EREFUSED, "patches for %s can not be built yet",
-				u->v->elf->arch->name);
+		return sut_refuse(u->d->ctx, "suture knows x86-64", "patches for %s can not be built yet",
+				  u->v->elf->arch->name);
 	f.found = sut_pool_alloc(&u->d->pool, u->v->sec.n * sizeof(*f.found));
 	if (!f.found)
 		return sut_nomem(u->d->ctx);
