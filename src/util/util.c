@@ -26,6 +26,8 @@ int sut_vec_reserve_(void **v, size_t *cap, size_t need, size_t elem)
 
 int sut_buf_add(struct sut_buf *b, const void *p, size_t len)
 {
+	if (!len)
+		return 0;
 	if (len > SIZE_MAX - b->len || sut_vec_reserve_((void **)&b->p, &b->cap, b->len + len, 1))
 		return -ENOMEM;
 	if (p)
