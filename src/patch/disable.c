@@ -127,19 +127,6 @@ static int transition(struct disable *d)
 	return err;
 }
 
-/* Takes a unit whose commit did not happen back to enabled. A thread is borrowed. */
-static int put_back(struct sut_unit *u)
-{
-	int err;
-
-	if (u->rec->state != SUT_STATE_DISABLING)
-		return 0;
-	err = sut_unit_drop(u);
-	if (!err && !u->stubs)
-		err = sut_unit_write_state(u, SUT_STATE_ENABLED, false);
-	return err;
-}
-
 /* The new code still runs and stays; keeps the text of the failure that led here. */
 static int rollback(struct disable *d, int why)
 {
@@ -153,13 +140,10 @@ static int rollback(struct disable *d, int why)
 		if (!err)
 			err = sut_unit_check_there(&d->unit);
 		if (!err)
-			err = put_back(&d->unit);
+			err = sut_unit_drop(&d->unit);
 		released(d);
-		if (!err && d->unit.stubs && d->unit.rec->state == SUT_STATE_DISABLING) {
-			err = sut_unit_move(&d->unit, SUT_SITE_DIRECT);
-			if (!err)
-				err = sut_unit_write_state(&d->unit, SUT_STATE_ENABLED, false);
-		}
+		if (!err)
+			err = sut_recover_record(d->p, d->reg, d->unit.rec, d->opts);
 	}
 	if (!err || err == -SUTURE_EGONE || !sut_process_alive(d->p)) {
 		sut_error_restore(d->p->ctx, &kept);

@@ -290,18 +290,68 @@ static int drop_registry(struct enable *e)
 	return e->made_registry ? sut_registry_destroy(e->reg) : 0;
 }
 
+/* A thread is borrowed, and nothing of the text has changed. */
 static int take_back(struct enable *e)
 {
 	bool changed = false;
-	int err = sut_unit_drop(&e->unit);
+	int err = sut_pristines_tidy(e->reg, false, &changed);
 
-	if (!err)
-		err = sut_pristines_tidy(e->reg, false, &changed);
 	if (!err && e->unit.recorded)
 		err = sut_agent_unpublish(e->reg, e->unit.rec);
 	if (!err)
 		err = sut_unit_undo(&e->unit);
 	return err ? err : drop_registry(e);
+}
+
+/* Whether a commit that failed left something at the sites. */
+static int sites_touched(struct enable *e, bool *ret)
+{
+	struct sut_site_count count = { 0 };
+	int err = 0;
+
+	if (e->unit.recorded && e->unit.rec->state == SUT_STATE_ENABLING)
+		err = sut_sites_count(e->p, &e->unit.sites, &count);
+	*ret = count.n[SUT_SITE_DIRECT] || count.n[SUT_SITE_SWITCH];
+	return err;
+}
+
+/* Nothing is held before and after. */
+static int undo_commit(struct enable *e)
+{
+	bool changed = false;
+	int err = sut_recover_record(e->p, e->reg, e->unit.rec, e->opts);
+
+	if (!err)
+		err = sut_target_borrow(e->p);
+	if (!err)
+		err = sut_pristines_tidy(e->reg, false, &changed);
+	if (!err)
+		err = drop_registry(e);
+	released(e);
+	return err;
+}
+
+static int undo(struct enable *e)
+{
+	bool touched = false;
+	int err = 0;
+
+	if (!e->p->borrowed)
+		err = sut_target_borrow(e->p);
+	if (!err && e->unit.recorded)
+		err = sut_unit_check_there(&e->unit);
+	if (!err)
+		err = sut_unit_drop(&e->unit);
+	if (!err)
+		err = sites_touched(e, &touched);
+	if (!err && !touched)
+		err = take_back(e);
+	released(e);
+	if (!err && touched)
+		err = undo_commit(e);
+	if (!err && e->made_agent && !sut_unwinder_has_users(e->reg))
+		err = sut_unwinder_remove(e->p, e->reg, false, sut_opts_timeout(e->opts), &e->pause_ns);
+	return err;
 }
 
 /*
@@ -314,17 +364,8 @@ static int rollback(struct enable *e, int why)
 	int err = 0;
 
 	sut_error_keep(e->p->ctx, &kept);
-	if (why != -SUTURE_EGONE && sut_process_alive(e->p)) {
-		if (!e->p->borrowed)
-			err = sut_target_borrow(e->p);
-		if (!err && e->unit.recorded)
-			err = sut_unit_check_there(&e->unit);
-		if (!err)
-			err = take_back(e);
-		released(e);
-		if (!err && e->made_agent && !sut_unwinder_has_users(e->reg))
-			err = sut_unwinder_remove(e->p, e->reg, false, sut_opts_timeout(e->opts), &e->pause_ns);
-	}
+	if (why != -SUTURE_EGONE && sut_process_alive(e->p))
+		err = undo(e);
 	if (!err || err == -SUTURE_EGONE || !sut_process_alive(e->p)) {
 		sut_error_restore(e->p->ctx, &kept);
 		return why;

@@ -214,6 +214,14 @@ out:
 	return err;
 }
 
+int sut_recover_record(struct suture_process *p, struct sut_registry *reg, struct sut_record *rec,
+		       const struct suture_enable_opts *opts)
+{
+	struct recover r = { .p = p, .reg = reg, .opts = opts };
+
+	return recover_record(&r, rec);
+}
+
 /* Pristine copies that nobody needs. */
 static int tidy_text(struct recover *r)
 {

@@ -54,7 +54,9 @@ static int status_funcs(struct suture_process *p, const struct sut_sites *sites,
 		f->old_size = s->e.old_size;
 		f->new_addr = s->e.new_func;
 		f->new_size = s->e.new_size;
-		f->site = sut_site_now_name(now);
+		/* A parked patch has no claim on its sites; another one may have them. */
+		f->site =
+			sp->state == SUTURE_STATE_PARKED && now != SUT_SITE_ORIGINAL ? "none" : sut_site_now_name(now);
 		f->site_len = s->e.len;
 		sp->n_funcs++;
 	}
@@ -147,8 +149,6 @@ int suture_process_status(struct suture_process *p, struct suture_status **ret)
 	s->patches = calloc(SUT_REGISTRY_RECORDS, sizeof(*s->patches));
 	s->priv = calloc(1, sizeof(struct sut_texts));
 	err = s->patches && s->priv ? 0 : sut_nomem(p->ctx);
-	if (!err)
-		err = sut_process_refresh(p);
 	if (!err)
 		err = sut_registry_read(p, &reg);
 	if (!err)

@@ -372,14 +372,15 @@ static int reserve_room(struct sut_unit *u, struct sut_poke_batch *b)
 	return sut_journal_write_room(u->p, u->rec, &u->sites, (uint64_t)addr, len);
 }
 
-/* Makes and prepares a batch; what it made in the target is in the registry and the journal afterwards. */
+/* Makes and prepares a batch; what it made in the target is in the registry and the journal afterwards. On failure too
+ * *ret is the caller's to drop. */
 static int prepare_batch(struct sut_unit *u, enum sut_site_now to, struct sut_poke_batch **ret, size_t *ret_n,
 			 bool *ret_over_original)
 {
-	struct sut_poke_batch *b;
+	struct sut_poke_batch *b = NULL;
 	int err = make_batch(u, to, &b, ret_n, ret_over_original);
 
-	*ret = NULL;
+	*ret = b;
 	if (err || !b)
 		return err;
 	err = reserve_room(u, b);
@@ -389,29 +390,26 @@ static int prepare_batch(struct sut_unit *u, enum sut_site_now to, struct sut_po
 		err = sync_pristines(u->reg, b);
 	if (!err)
 		err = sut_journal_write(u->p, u->rec, &u->sites, b);
-	if (!err)
-		err = check_writable(u, b);
-	if (err) {
-		if (sut_poke_drop(b))
-			err = -SUTURE_EDAMAGED;
-		sut_poke_destroy(b);
-		return err;
-	}
-	*ret = b;
-	return 0;
+	return err ? err : check_writable(u, b);
 }
 
+/* Twice, because what is not dropped stays in the target. */
 static int drop_batch(struct sut_unit *u, struct sut_poke_batch **batch)
 {
 	int err = 0;
 
 	if (!*batch)
 		return 0;
-	err = sut_poke_drop(*batch);
-	if (!err)
-		err = sut_journal_write(u->p, u->rec, &u->sites, NULL);
-	sut_poke_destroy(*batch);
-	*batch = NULL;
+	for (unsigned i = 0; i < 2; i++) {
+		err = sut_poke_drop(*batch);
+		if (!err)
+			err = sut_journal_write(u->p, u->rec, &u->sites, NULL);
+		if (err)
+			continue;
+		sut_poke_destroy(*batch);
+		*batch = NULL;
+		break;
+	}
 	return err;
 }
 
@@ -442,11 +440,13 @@ int sut_unit_prepare(struct sut_unit *u, enum sut_site_now to)
 /* An exec in between leaves the same pid, maybe even the same code, and none of our memory. */
 int sut_unit_check_there(struct sut_unit *u)
 {
-	struct sut_record now;
 	uint64_t addr = sut_registry_side_addr(u->reg, u->rec) - offsetof(struct sut_record, side);
+	struct sut_record now;
+	int err = sut_mem_read(sut_process_mem(u->p), addr, &now, sizeof(now));
 
-	if (!sut_mem_read(sut_process_mem(u->p), addr, &now, sizeof(now)) && now.kind == u->rec->kind &&
-	    now.state == u->rec->state && !memcmp(now.digest, u->rec->digest, sizeof(now.digest)) &&
+	if (err)
+		return err;
+	if (now.kind == u->rec->kind && !memcmp(now.digest, u->rec->digest, sizeof(now.digest)) &&
 	    !memcmp(now.name, u->rec->name, sizeof(now.name)))
 		return 0;
 	return sut_fail(u->p->ctx, SUTURE_EGONE, "process %d has started another program meanwhile", u->p->pid);
@@ -458,11 +458,15 @@ int sut_unit_commit(struct sut_unit *u, bool enable)
 
 	if (!err && u->batch)
 		err = sut_poke_commit(u->batch);
+	if (err)
+		return err;
+	err = sut_registry_set_side(u->reg, u->rec, enable);
+	if (u->stubs)
+		return err; /* that was the commit */
+	/* The swap was the commit. What is not written here is written afterwards, or by a recovery. */
 	if (!err)
-		err = sut_registry_set_side(u->reg, u->rec, enable);
-	if (!err && !u->stubs)
-		err = sut_registry_set_state(u->reg, u->rec, enable ? SUT_STATE_ENABLED : SUT_STATE_PARKED);
-	return err;
+		(void)!sut_registry_set_state(u->reg, u->rec, enable ? SUT_STATE_ENABLED : SUT_STATE_PARKED);
+	return 0;
 }
 
 static int commit_batch(void *arg)
@@ -504,7 +508,10 @@ int sut_unit_move(struct sut_unit *u, enum sut_site_now to)
 		return err;
 	err = prepare_batch(u, to, &b, &n, &over_original);
 	if (err || !b) {
+		if (drop_batch(u, &b))
+			err = -SUTURE_EDAMAGED;
 		sut_process_release(u->p);
+		sut_poke_destroy(b);
 		return err;
 	}
 	if (sut_poke_method(b) == SUT_POKE_SWAP && !over_original) {

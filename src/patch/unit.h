@@ -66,6 +66,10 @@ int sut_unit_commit(struct sut_unit *u, bool enable) __must_check;
  */
 int sut_unit_move(struct sut_unit *u, enum sut_site_now to) __must_check;
 
+/** Puts one record in order as a recovery does, by its state and what stands at its sites. Nothing is held before and
+ *  after. The record may be free afterwards. */
+int sut_recover_record(struct suture_process *p, struct sut_registry *reg, struct sut_record *rec,
+		       const struct suture_enable_opts *opts) __must_check;
 /** The executable memory of a unit, all of it: each new function by its name, and what lies between. */
 int sut_unit_ranges(const struct sut_unit *u, struct sut_ranges *ret) __must_check;
 /** Writes the record with @state; @ours: as held by this tool. */

@@ -660,7 +660,8 @@ static int leave_room(struct sut_poke_batch *b)
 {
 	int err = b->room < b->room_end ? unmap(b, b->room, b->room_end - b->room) : 0;
 
-	b->room = b->room_end = 0;
+	if (!err)
+		b->room = b->room_end = 0;
 	return err;
 }
 
@@ -688,7 +689,9 @@ int sut_poke_prepare(struct sut_poke_batch *b, bool force_write)
 
 int sut_poke_drop(struct sut_poke_batch *b)
 {
-	return b->committed ? 0 : drop_shadows(b, true);
+	int err = leave_room(b), undo = b->committed ? 0 : drop_shadows(b, true);
+
+	return err ? err : undo;
 }
 
 /* Whether the text is not there any more. */

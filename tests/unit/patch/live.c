@@ -166,43 +166,70 @@ char *victim_maps(pid_t pid)
 	return text;
 }
 
+static void add_text(int mem, int pagemap, unsigned long start, unsigned long end, struct sut_buf *all, size_t *private)
+{
+	for (unsigned long at = start; at < end; at += 4096) {
+		uint8_t page[4096];
+		uint64_t entry;
+
+		assert_int_equal(pread(mem, page, sizeof(page), (off_t)at), sizeof(page));
+		assert_int_equal(pread(pagemap, &entry, 8, (off_t)(at / 4096 * 8)), 8);
+		/* present, and not of a file: private */
+		*private += entry >> 63 && !(entry >> 61 & 1);
+		assert_int_equal(sut_buf_add(all, page, sizeof(page)), 0);
+	}
+}
+
+/* Looks at all executable mappings of files. Those of a loaded one follow its first mapping, or each other. */
+static unsigned each_text(pid_t pid, int mem, int pagemap, struct sut_buf *all, size_t *private)
+{
+	char path[64], line[512], last[256] = "";
+	unsigned duplicates = 0;
+	FILE *in;
+
+	snprintf(path, sizeof(path), "/proc/%d/maps", pid);
+	in = fopen(path, "re");
+	assert_non_null(in);
+	while (fgets(line, sizeof(line), in)) {
+		unsigned long start, end;
+		char prot[8], name[256] = "";
+
+		if (sscanf(line, "%lx-%lx %7s %*s %*s %*s %255s", &start, &end, prot, name) < 3)
+			continue;
+		if (prot[2] == 'x' && name[0] == '/' && !strcmp(name, last) && all)
+			add_text(mem, pagemap, start, end, all, private);
+		else if (prot[2] == 'x' && name[0] == '/' && strcmp(name, last))
+			duplicates++;
+		if (prot[2] != 'x' || !strcmp(name, last))
+			snprintf(last, sizeof(last), "%s", name);
+	}
+	fclose(in);
+	return duplicates;
+}
+
 void victim_text(pid_t pid, uint8_t digest[32], size_t *private_pages)
 {
-	char path[64], line[512];
 	struct sut_buf all = { 0 };
 	int mem, pagemap;
-	FILE *in;
+	char path[64];
 
 	*private_pages = 0;
 	snprintf(path, sizeof(path), "/proc/%d/mem", pid);
 	mem = open(path, O_RDONLY | O_CLOEXEC);
 	snprintf(path, sizeof(path), "/proc/%d/pagemap", pid);
 	pagemap = open(path, O_RDONLY | O_CLOEXEC);
-	snprintf(path, sizeof(path), "/proc/%d/maps", pid);
-	in = fopen(path, "re");
-	assert_true(mem >= 0 && pagemap >= 0 && in);
-	while (fgets(line, sizeof(line), in)) {
-		unsigned long start, end;
-		char prot[8];
-
-		if (sscanf(line, "%lx-%lx %7s", &start, &end, prot) != 3 || prot[2] != 'x' || !strchr(line, '/'))
-			continue;
-		for (unsigned long at = start; at < end; at += 4096) {
-			uint8_t page[4096];
-			uint64_t entry;
-
-			assert_int_equal(pread(mem, page, sizeof(page), (off_t)at), sizeof(page));
-			assert_int_equal(pread(pagemap, &entry, 8, (off_t)(at / 4096 * 8)), 8);
-			/* present, and not of a file: private */
-			*private_pages += entry >> 63 && !(entry >> 61 & 1);
-			assert_int_equal(sut_buf_add(&all, page, sizeof(page)), 0);
-		}
-	}
+	assert_true(mem >= 0 && pagemap >= 0);
+	each_text(pid, mem, pagemap, &all, private_pages);
+	assert_true(all.len > 0);
 	sut_digest(all.p, all.len, digest);
 	sut_buf_free(&all);
-	fclose(in);
 	close(mem);
 	close(pagemap);
+}
+
+unsigned victim_duplicates(pid_t pid)
+{
+	return each_text(pid, -1, -1, NULL, NULL);
 }
 
 struct suture_patch *live_open(const struct mksut *m)
@@ -312,10 +339,11 @@ bool live_state(pid_t pid, const char *name, enum suture_patch_state *state, con
 
 	live_want(attach(pid, &p), 0, "attach");
 	live_want(suture_process_status(p, &s), 0, "status");
-	for (size_t i = 0; i < s->n_patches && !found; i++) {
+	for (size_t i = 0; i < s->n_patches; i++) {
 		const struct suture_status_patch *sp = &s->patches[i];
 
-		if (strcmp(sp->name, name))
+		/* a patch may be there more than once; the one that is not parked counts */
+		if (strcmp(sp->name, name) || (found && sp->state == SUTURE_STATE_PARKED))
 			continue;
 		found = true;
 		*state = sp->state;

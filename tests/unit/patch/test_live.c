@@ -62,6 +62,7 @@ static void test_in_and_out(void **state)
 	victim_text(v.pid, after, &private_after);
 	assert_memory_equal(before, after, sizeof(before));
 	assert_int_equal(private_after, private_before);
+	assert_int_equal(victim_duplicates(v.pid), 0);
 	live_want(live_disable(v.pid, "fix-exe", NULL), -SUTURE_ENOTFOUND, "disable again");
 	live_want(live_disable(v.pid, "nonesuch", NULL), -SUTURE_ENOTFOUND, "disable another");
 	victim_end(&v);
@@ -189,6 +190,7 @@ static void test_two_patches(void **state)
 	victim_text(v.pid, after, &private);
 	assert_memory_equal(before, after, sizeof(before));
 	assert_int_equal(private, 0);
+	assert_int_equal(victim_duplicates(v.pid), 0);
 	victim_end(&v);
 	suture_patch_close(exe);
 	suture_patch_close(slow);

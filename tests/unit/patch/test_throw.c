@@ -48,6 +48,7 @@ static void in_and_out(const char *target, unsigned cycles)
 	victim_sees(&v, false);
 	victim_text(v.pid, before, &private);
 	assert_int_equal(private, 0);
+	assert_int_equal(victim_duplicates(v.pid), 0);
 	for (unsigned i = 1; i <= cycles; i++) {
 		live_want(live_enable(v.pid, patch, NULL, NULL), 0, "enable");
 		victim_sees(&v, true);
@@ -56,6 +57,7 @@ static void in_and_out(const char *target, unsigned cycles)
 		victim_text(v.pid, after, &private);
 		assert_memory_equal(before, after, sizeof(before));
 		assert_int_equal(private, 0);
+		assert_int_equal(victim_duplicates(v.pid), 0);
 		if (i == 2)
 			second = victim_maps(v.pid);
 	}
@@ -113,6 +115,7 @@ static void killed(const char *target, unsigned times)
 		victim_text(v.pid, after, &private);
 		assert_memory_equal(before, after, sizeof(before));
 		assert_int_equal(private, 0);
+		assert_int_equal(victim_duplicates(v.pid), 0);
 	}
 	assert_true(left > times / 20);
 	victim_sees(&v, false);
