@@ -40,6 +40,7 @@ static void finish(struct sut_diff *d)
 	sut_vec_free(&d->target);
 	sut_vec_free(&d->file);
 	sut_vec_free(&d->unit);
+	sut_vec_free(&d->unaffected);
 	sut_vec_free(&d->db.cmd);
 	sut_vec_free(&d->db.outer);
 	sut_pool_free(&d->pool);
@@ -172,7 +173,7 @@ static int compare_and_emit(struct sut_diff *d, const char *name)
 {
 	int err;
 
-	d->report->units = (unsigned)d->unit.n;
+	d->report->units += (unsigned)d->unit.n;
 
 	/* Which symbol of the original is which of the patched object, and which of the verified one. */
 	err = each_unit(d, "correlating", correlate_unit);

@@ -253,6 +253,7 @@ struct sut_command {
 	const char *rel; /* below the source tree, or NULL */
 	bool reached;
 	bool gcc; /* its object was made by gcc */
+	bool unaffected; /* the patched source still gives what the target holds */
 	const char *via; /* the touched file by which it is reached, when that is another */
 };
 struct sut_compdb {
@@ -346,8 +347,15 @@ struct sut_unit {
 	bool types_checked;
 	/* of v's functions, as verify.c found them: */
 	size_t n_funcs, n_verified, n_mismatched;
+	size_t n_data_verified; /* named data with contents */
 	size_t n_globals, n_globals_present; /* global ones, and those of which the target knows the name */
 	bool file_known; /* the target was linked from a source file of this name */
+};
+
+/** A part of a target that a unit accounts for. */
+struct sut_placed {
+	const struct sut_target *target;
+	uint64_t start, end;
 };
 
 struct sut_diff {
@@ -363,15 +371,22 @@ struct sut_diff {
 	SUT_VEC(struct sut_diff_file) file;
 	SUT_VEC(struct sut_unit *) unit;
 	SUT_VEC(struct sut_ofile *) ofile; /* all that were opened */
+	SUT_VEC(struct sut_placed) unaffected; /* where targets hold units that were found unaffected */
 	const char *mirror_o, *mirror_p;
 	bool new_sources; /* the difference adds source files that nothing compiles */
 };
 int sut_diff_note(struct sut_diff *d, const char *fmt, ...) sut_printf(2, 3) __must_check;
 
-/* units.c: which commands the difference reaches, and which of their objects the target holds */
+/* reach.c */
+/** Marks the commands that the difference reaches. */
 int sut_units_reach(struct sut_diff *d) __must_check;
+
+/* units.c */
+/** Compiles as recorded; makes units of the objects that the targets hold. */
 int sut_units_compile_original(struct sut_diff *d) __must_check;
+/** Compiles original and patched source of all units with section options. */
 int sut_units_compile_pairs(struct sut_diff *d) __must_check;
+/** Compiles the patched source of a unit as recorded. */
 int sut_units_compile_fourth(struct sut_diff *d, struct sut_unit *u) __must_check;
 
 /* verify.c */

@@ -393,9 +393,8 @@ int sut_take(struct sut_diff *d)
 		err = take_unit(d->unit.v[i], &taken);
 	if (!err && !taken) {
 		(void)sut_fail(d->ctx, SUTURE_ENOTHING,
-			       "nothing to patch: %zu unit%s compiled before and after, and no function "
-			       "of %s differs",
-			       d->unit.n, d->unit.n == 1 ? " was" : "s were", d->target.v[0].shown);
+			       "nothing to patch: %u unit%s compiled before and after, and no function of %s differs",
+			       d->report->units, d->report->units == 1 ? " was" : "s were", d->target.v[0].shown);
 		err = sut_hint(d->ctx, "the change may be configured out, or without effect on this machine");
 	}
 	return err;

@@ -275,6 +275,9 @@ bool sut_target_bytes(const struct sut_target *t, uint64_t addr, size_t len, uin
 /* Whether a unit's (@only: that unit's) verified object accounts for the code or data at @addr. */
 static bool inside_units(struct sut_diff *d, const struct sut_target *t, const struct sut_unit *only, uint64_t addr)
 {
+	for (size_t i = 0; !only && i < d->unaffected.n; i++)
+		if (d->unaffected.v[i].target == t && sut_in(d->unaffected.v[i].start, d->unaffected.v[i].end, addr))
+			return true;
 	for (size_t i = 0; i < d->unit.n; i++) {
 		const struct sut_ofile *v = d->unit.v[i]->v;
 

@@ -534,6 +534,8 @@ static void count(struct verifier *f)
 	for (size_t i = 0; i < f->v->atom.n; i++) {
 		const struct sut_atom *a = f->v->atom.v[i];
 
+		if (!sut_atom_is_func(a) && a->sym && sut_atom_bytes(a) && a->verdict == SUT_VERIFIED)
+			u->n_data_verified++;
 		if (!sut_atom_is_func(a) || !a->sym)
 			continue;
 		u->n_funcs++;
