@@ -50,24 +50,30 @@ static bool in_use(struct suture_process *p, const struct sut_heal_header *h, ui
 	return !sp || sut_in(start, end, strtoull(sp + 1, NULL, 16));
 }
 
-/*
- * Whether nobody stands in [start, end). A frame lies as high as it goes, so its header is anywhere in there, 64-byte
- * aligned. @must_be_zero: memory that is not ours holds zeros, and perhaps the frame of a dead tool.
- */
+/* The next frame in @bytes, the memory at @start: frames lie as high as they go, so a header is anywhere in there, 64-byte
+ * aligned. Its offset, or @len: none. */
+static size_t next_frame(const uint8_t *bytes, uint64_t start, size_t from, size_t len, struct sut_heal_header *ret)
+{
+	for (size_t at = SUT_ALIGN_UP(start + from, 64) - start; at < len && len - at >= sizeof(*ret); at += 64) {
+		memcpy(ret, bytes + at, sizeof(*ret));
+		if (!memcmp(ret->magic, SUT_HEAL_MAGIC, sizeof(ret->magic)))
+			return at;
+	}
+	return len;
+}
+
+/* Whether nobody stands in [start, end). @must_be_zero: memory that is not ours holds zeros, and perhaps the frame of a
+ * dead tool. */
 static bool free_frame(struct suture_process *p, uint64_t start, uint64_t end, bool must_be_zero)
 {
-	_cleanup_free_ uint8_t *bytes = malloc(end - start);
-	size_t first = end - start;
+	size_t len = end - start, first = len;
+	_cleanup_free_ uint8_t *bytes = malloc(len);
+	struct sut_heal_header h;
 
-	if (!bytes || sut_mem_read(&p->mem, start, bytes, end - start))
+	if (!bytes || sut_mem_read(&p->mem, start, bytes, len))
 		return false;
-	for (size_t at = SUT_ALIGN_UP(start, 64) - start; at + sizeof(struct sut_heal_header) <= end - start;
-	     at += 64) {
-		struct sut_heal_header h;
-
-		memcpy(&h, bytes + at, sizeof(h));
-		if (memcmp(h.magic, SUT_HEAL_MAGIC, sizeof(h.magic)))
-			continue;
+	for (size_t at = next_frame(bytes, start, 0, len, &h); at < len;
+	     at = next_frame(bytes, start, at + 64, len, &h)) {
 		if (in_use(p, &h, start, end))
 			return false;
 		if (at < first)
@@ -167,6 +173,47 @@ static bool find_stack(struct suture_process *p, const struct sut_maps *now, con
 	}
 	*ret = SUT_ALIGN_DOWN(low, 64);
 	return true;
+}
+
+/* A frame in [start, end) whose thread may not be back from it; its address and thread. */
+static bool frame_in_use(struct suture_process *p, uint64_t start, uint64_t end, uint64_t *ret, pid_t *ret_tid)
+{
+	size_t len = end - start;
+	_cleanup_free_ uint8_t *bytes = malloc(len);
+	struct sut_heal_header h;
+
+	if (!bytes || sut_mem_read(&p->mem, start, bytes, len))
+		return false;
+	for (size_t at = next_frame(bytes, start, 0, len, &h); at < len;
+	     at = next_frame(bytes, start, at + 64, len, &h)) {
+		if (!in_use(p, &h, start, end))
+			continue;
+		*ret = start + at;
+		*ret_tid = (pid_t)h.tid;
+		return true;
+	}
+	return false;
+}
+
+bool sut_heal_left(struct suture_process *p, uint64_t *ret, uint64_t *ret_end, pid_t *ret_tid)
+{
+	struct sut_maps now = { 0 };
+	bool found = false;
+
+	if (p->heal_code && frame_in_use(p, p->heal_frame, p->heal_frame + p->heal_frame_size, ret, ret_tid)) {
+		*ret_end = p->heal_frame + p->heal_frame_size;
+		return true;
+	}
+	if (is_musl(p) || p->mem.ops->maps(&p->mem, &now))
+		return false;
+	for (size_t i = 0; i < p->obj.n && !found; i++) {
+		uint64_t start;
+
+		found = tail_of(p, &now, &p->obj.v[i], &start, ret_end) &&
+			frame_in_use(p, start, *ret_end, ret, ret_tid);
+	}
+	sut_maps_free(&now);
+	return found;
 }
 
 int sut_heal_place(struct suture_process *p, struct sut_thread *t, size_t need, uint64_t *ret, size_t *ret_size,

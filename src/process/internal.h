@@ -186,6 +186,8 @@ int sut_heal_place(struct suture_process *p, struct sut_thread *t, size_t need, 
 		   bool *ret_own) __must_check;
 /** Whether a stopped thread has not yet come back from what a killed tool made it do. */
 bool sut_heal_pending(struct suture_process *p, const struct sut_thread *t);
+/** The frame of a dead tool, if there is one whose thread may not be back from it: [*ret, *ret_end) and the thread. */
+bool sut_heal_left(struct suture_process *p, uint64_t *ret, uint64_t *ret_end, pid_t *ret_tid);
 /** Finds the gadgets that stand in for heal code of ours. Recorded -SUTURE_EREFUSED when there are none. */
 int sut_heal_gadgets(struct suture_process *p) __must_check;
 /** Finds every restorer of signal frames that the C library and the program hold. */

@@ -541,6 +541,46 @@ static int try_borrow(struct suture_process *p, pid_t tid, uint64_t deadline, en
 	return 0;
 }
 
+/*
+ * A tool that was killed may have left a thread on its way into the system call that it was to make, and from there
+ * home. Nothing is done before that call is over: it may map or unmap what a recovery has just looked at.
+ * A thread that a SIGSTOP holds has made it.
+ */
+static int wait_home(struct suture_process *p, uint64_t deadline)
+{
+	uint64_t frame = 0, end = 0;
+	pid_t tid = 0;
+
+	while (sut_heal_left(p, &frame, &end, &tid)) {
+		uint64_t until = sut_now_ns() + 20000000u;
+		_cleanup_free_ uint8_t *zeros = NULL;
+		bool home = false, stopped = false;
+		int err = sut_thread_hold_one(p, tid, until < deadline ? until : deadline);
+
+		if (!err) {
+			struct sut_thread *t = &p->thread.v[0];
+
+			home = t->regs_valid && !sut_heal_pending(p, t);
+			stopped = t->group_stopped;
+		}
+		sut_threads_let_go(p, NULL);
+		if (err && err != -ESRCH && err != -SUTURE_ETIMEOUT)
+			return err;
+		if (stopped && !home)
+			return 0;
+		if (home) {
+			zeros = calloc(1, end - frame);
+			return zeros ? sut_mem_write(&p->mem, frame, zeros, end - frame) : sut_nomem(p->ctx);
+		}
+		if (sut_now_ns() >= deadline)
+			return sut_fail(p->ctx, SUTURE_EBUSY,
+					"thread %d of %s[%d] does not come back from what a killed tool made it do",
+					tid, p->comm, p->pid);
+		sut_process_sleep(p, 1);
+	}
+	return 0;
+}
+
 int sut_process_borrow(struct suture_process *p, unsigned timeout_ms)
 {
 	uint64_t deadline = sut_now_ns() + (uint64_t)timeout_ms * 1000000u;
@@ -553,6 +593,12 @@ int sut_process_borrow(struct suture_process *p, unsigned timeout_ms)
 	if (pr->gone || !sut_process_alive(p))
 		return sut_fail_gone(p);
 	sut_hold_begin(p);
+	err = wait_home(p, deadline);
+	if (err) {
+		sut_process_release(p);
+		return err;
+	}
+	err = 1;
 	for (enum choice choice = IDLE;; choice = choice < ANY ? choice + 1 : ANY) {
 		bool choosy = choice < ANY;
 
