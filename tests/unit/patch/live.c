@@ -176,6 +176,8 @@ static void add_text(int mem, int pagemap, unsigned long start, unsigned long en
 		assert_int_equal(pread(pagemap, &entry, 8, (off_t)(at / 4096 * 8)), 8);
 		/* present, and not of a file: private */
 		*private += entry >> 63 && !(entry >> 61 & 1);
+		if (entry >> 63 && !(entry >> 61 & 1) && getenv("SUTURE_TEST_VERBOSE"))
+			fprintf(stderr, "private page at %lx in %lx-%lx\n", at, start, end);
 		assert_int_equal(sut_buf_add(all, page, sizeof(page)), 0);
 	}
 }

@@ -197,6 +197,49 @@ static void test_killed_waiting(void **state)
 	suture_patch_close(patch);
 }
 
+/* ^C while the tool waits: it takes back what it has begun, and only then ends. */
+static void test_interrupted(void **state)
+{
+	struct suture_patch *patch = live_patch_slow();
+	struct suture_recovery r = { 0 };
+	enum suture_patch_state st;
+	const char *sites;
+	char *before, *after;
+	struct victim v;
+
+	victim_start(&v, "2", "slow", NULL);
+	v.shared->hold = 1;
+	while (__atomic_load_n(&v.shared->inside, __ATOMIC_SEQ_CST) < 2)
+		usleep(1000);
+	before = victim_maps(v.pid);
+	for (int i = 0; i < 2; i++) {
+		int status, sig = i ? SIGTERM : SIGINT;
+		pid_t tool = fork();
+
+		if (!tool) {
+			(void)!live_enable(v.pid, patch, NULL, NULL);
+			_exit(77); /* the signal comes before */
+		}
+		for (int n = 0; n < 5000; n++) {
+			if (live_state(v.pid, "fix-slow", &st, &sites) && st == SUTURE_STATE_ENABLING)
+				break;
+			usleep(1000);
+		}
+		assert_int_equal(st, SUTURE_STATE_ENABLING);
+		kill(tool, sig);
+		assert_int_equal(waitpid(tool, &status, 0), tool);
+		assert_true(WIFSIGNALED(status) && WTERMSIG(status) == sig);
+		assert_false(live_state(v.pid, "fix-slow", &st, &sites));
+		after = victim_maps(v.pid);
+		assert_string_equal(after, before);
+		free(after);
+		live_want(live_recover(v.pid, &r), -SUTURE_ENOTHING, "recover");
+	}
+	free(before);
+	victim_end(&v);
+	suture_patch_close(patch);
+}
+
 /* A child of the victim, forked with whatever was in hand, is put in order by itself. */
 static void test_forked_in_the_middle(void **state)
 {
@@ -252,6 +295,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_killed_two_patches),
 		cmocka_unit_test(test_killed_writing),
 		cmocka_unit_test(test_killed_waiting),
+		cmocka_unit_test(test_interrupted),
 		cmocka_unit_test(test_forked_in_the_middle),
 	};
 	const char *given = getenv("SUTURE_SEED");

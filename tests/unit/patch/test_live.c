@@ -356,6 +356,42 @@ static void test_exit_in_the_middle(void **state)
 	suture_patch_close(patch);
 }
 
+/* A process that starts itself anew all the time: what was begun in one life must not go on in the next. */
+static void test_exec_in_the_middle(void **state)
+{
+	struct suture_patch *exe = live_patch_exe(), *both = live_patch_both();
+	unsigned gone = 0, in = 0;
+	struct suture_recovery r;
+	struct victim v;
+
+	victim_start(&v, "2", "exec", NULL);
+	for (int i = 0; i < 150; i++) {
+		struct suture_patch *patch = i % 2 ? both : exe;
+		int err = live_enable(v.pid, patch, NULL, NULL);
+
+		gone += err == -SUTURE_EGONE;
+		in += !err;
+		/* gone; or the old life was still patched; never damaged, never anything else */
+		if (err != -SUTURE_EGONE && err != -SUTURE_ENOTHING && err != -SUTURE_EREFUSED)
+			live_want(err, 0, "enable");
+		if (!err)
+			err = live_disable(v.pid, suture_patch_name(patch), NULL);
+		if (err != -SUTURE_EGONE && err != -SUTURE_ENOTHING && err != -SUTURE_ENOTFOUND &&
+		    err != -SUTURE_EREFUSED)
+			live_want(err, 0, "disable");
+		err = live_recover(v.pid, &r);
+		if (err != -SUTURE_EGONE)
+			live_want(err, -SUTURE_ENOTHING, "recover");
+		victim_healthy(&v);
+	}
+	print_message("%u went in, %u met an exec\n", in, gone);
+	assert_true(in > 0);
+	victim_sees(&v, false);
+	victim_end(&v);
+	suture_patch_close(exe);
+	suture_patch_close(both);
+}
+
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
@@ -370,6 +406,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_foreign_bytes),
 		cmocka_unit_test(test_check_changes_nothing),
 		cmocka_unit_test(test_exit_in_the_middle),
+		cmocka_unit_test(test_exec_in_the_middle),
 	};
 
 	live_args(argc, argv);
