@@ -723,6 +723,21 @@ static int move(struct sut_poke_batch *b, struct region *r)
 	return 0;
 }
 
+/* A page that was private before may have been written to again (a program that patches itself): takes that over. */
+static int refill_page(struct sut_poke_batch *b, struct region *r, uint64_t page)
+{
+	size_t size = b->mem->page_size;
+	uint8_t *both = malloc(2 * size);
+	int err = both ? sut_mem_read(b->mem, page, both, size) : sut_nomem(b->mem->ctx);
+
+	if (!err)
+		err = sut_mem_read(b->mem, r->shadow + (page - r->lo), both + size, size);
+	if (!err)
+		err = fill_page(b, r, page, both, both + size, false);
+	free(both);
+	return err;
+}
+
 /* Pages that became private or stopped being so since the shadow was made: somebody else writes here. */
 static int check_unchanged(struct sut_poke_batch *b, struct region *r)
 {
@@ -733,6 +748,9 @@ static int check_unchanged(struct sut_poke_batch *b, struct region *r)
 	if (!err && memcmp(now, r->private, pages * sizeof(*now)))
 		err = sut_fail(b->mem->ctx, SUTURE_EFAILED, "the text of %s was changed by somebody else meanwhile",
 			       r->map.name);
+	for (size_t i = 0; i < pages && !err; i++)
+		if (now[i])
+			err = refill_page(b, r, r->lo + i * b->mem->page_size);
 	free(now);
 	return err;
 }

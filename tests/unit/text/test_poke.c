@@ -755,25 +755,31 @@ static void test_shared_text(void **state)
 }
 
 /* Pages that threads may write to are not exchanged under them. */
+/* Text whose pages can not be swapped is written to, and @why is told. */
+static void written_instead(const struct text *y, const char *why)
+{
+	struct sut_poke_batch *b = batch(y, one, 1, false);
+
+	assert_int_equal(sut_poke_prepare(b, false), 0);
+	assert_int_equal(sut_poke_method(b), SUT_POKE_WRITE);
+	assert_non_null(strstr(sut_poke_why(b), why));
+	assert_int_equal(sut_poke_commit(b), 0);
+	assert_int_equal(call(y, 7), VALUE(7) + NEW);
+	sut_poke_destroy(b);
+}
+
 static void test_writable_text(void **state)
 {
-	struct sut_poke_batch *b;
 	struct text y;
 
 	text_open(&y, "writable", PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE);
-	b = batch(&y, one, 1, false);
-	assert_int_equal(sut_poke_prepare(b, false), 0);
-	assert_int_equal(sut_poke_method(b), SUT_POKE_WRITE);
-	assert_int_equal(sut_poke_commit(b), 0);
-	assert_int_equal(call(&y, 7), VALUE(7) + NEW);
-	sut_poke_destroy(b);
+	written_instead(&y, "writable");
 	text_close(&y);
 }
 
 /* A sealed mapping can be neither duplicated nor replaced; bytes may still be written from outside. */
 static void test_sealed_text(void **state)
 {
-	struct sut_poke_batch *b;
 	struct text y;
 
 	text_open(&y, "sealed", PROT_READ | PROT_EXEC, MAP_PRIVATE);
@@ -782,13 +788,7 @@ static void test_sealed_text(void **state)
 		text_close(&y);
 		skip();
 	}
-	b = batch(&y, one, 1, false);
-	assert_int_equal(sut_poke_prepare(b, false), 0);
-	assert_int_equal(sut_poke_method(b), SUT_POKE_WRITE);
-	assert_non_null(strstr(sut_poke_why(b), "sealed"));
-	assert_int_equal(sut_poke_commit(b), 0);
-	assert_int_equal(call(&y, 7), VALUE(7) + NEW);
-	sut_poke_destroy(b);
+	written_instead(&y, "sealed");
 	unlink(y.name); /* what is sealed stays mapped */
 	free(y.file);
 }
@@ -796,18 +796,12 @@ static void test_sealed_text(void **state)
 static void test_anonymous_text(void **state)
 {
 	struct text *x = *state, y;
-	struct sut_poke_batch *b;
 
 	text_open(&y, "anonymous", PROT_READ | PROT_EXEC, MAP_PRIVATE);
 	assert_ptr_equal(
 		mmap(y.at, PAGES * page, PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0), y.at);
 	assert_int_equal(t.mem.ops->write(&t.mem, (uint64_t)(uintptr_t)y.at, x->file, PAGES * page), 0);
-	b = batch(&y, one, 1, false);
-	assert_int_equal(sut_poke_prepare(b, false), 0);
-	assert_int_equal(sut_poke_method(b), SUT_POKE_WRITE);
-	assert_int_equal(sut_poke_commit(b), 0);
-	assert_int_equal(call(&y, 7), VALUE(7) + NEW);
-	sut_poke_destroy(b);
+	written_instead(&y, "not a file's");
 	text_close(&y);
 }
 
