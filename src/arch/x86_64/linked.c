@@ -31,7 +31,7 @@ static uint64_t field(const uint8_t *p, unsigned size, bool is_signed)
 
 	for (unsigned i = 0; i < size; i++)
 		v |= (uint64_t)p[i] << (8 * i);
-	if (is_signed && size < 8 && v >> (8 * size - 1))
+	if (is_signed && size && size < 8 && v >> (8 * size - 1))
 		v |= ~0ull << (8 * size);
 	return v;
 }

@@ -55,6 +55,7 @@ static bool says_eintr(int64_t nr)
 		1, /* write */
 		19, /* readv */
 		20, /* writev */
+		40, /* sendfile */
 		43, /* accept */
 		44, /* sendto */
 		45, /* recvfrom */
@@ -65,11 +66,13 @@ static bool says_eintr(int64_t nr)
 		208, /* io_getevents */
 		220, /* semtimedop */
 		232, /* epoll_wait */
+		275, /* splice */
 		281, /* epoll_pwait */
 		288, /* accept4 */
 		299, /* recvmmsg */
 		307, /* sendmmsg */
 		333, /* io_pgetevents */
+		426, /* io_uring_enter */
 		441, /* epoll_pwait2 */
 	};
 
