@@ -204,7 +204,7 @@ static int compare_and_emit(struct sut_diff *d, const char *name)
 
 static int build(struct sut_diff *d)
 {
-	const char *name;
+	const char *name = NULL;
 	int err;
 
 	/* Check what was asked for, and read the targets with their symbols. */
