@@ -201,6 +201,27 @@ static void by_users(struct sut_ofile *a, struct sut_ofile *b)
 	}
 }
 
+/*
+ * clang shrinks and splits static variables, and says so in the name: "flag.b", "state.1". One that is whole on
+ * one side only is the same variable in another shape.
+ */
+static bool reshaped(const struct sut_ofile *a, const struct sut_atom *y)
+{
+	size_t n = strlen(y->name);
+
+	for (size_t i = 0; i < a->by_name.n; i++) {
+		const struct sut_atom *x = a->by_name.v[i];
+		size_t k = strlen(x->name);
+
+		if (x->twin || sut_atom_is_func(x) || !sut_atom_is_writable(x))
+			continue;
+		if ((k > n && x->name[n] == '.' && !memcmp(x->name, y->name, n)) ||
+		    (n > k && y->name[k] == '.' && !memcmp(x->name, y->name, k)))
+			return true;
+	}
+	return false;
+}
+
 /* What is left, and has a namesake left on the other side that debug data do not tell apart. */
 static void find_ambiguous(struct sut_ofile *a, struct sut_ofile *b)
 {
@@ -215,8 +236,9 @@ static void find_ambiguous(struct sut_ofile *a, struct sut_ofile *b)
 			y->folded = numbered(y) ? NULL : sut_ofile_find(a, y->name);
 			continue;
 		}
+		y->ambiguous = y->ambiguous || (!a->gcc && reshaped(a, y));
 		if (!numbered(y)) {
-			y->ambiguous = sut_ofile_find(a, y->name) != NULL;
+			y->ambiguous = y->ambiguous || sut_ofile_find(a, y->name) != NULL;
 			continue;
 		}
 		for (size_t n = candidates(a, y, x, MAX_HOMONYMS); n; n--)

@@ -32,6 +32,16 @@ static int report(struct sut_unit *u, const struct sut_atom *a)
 				     a->twin ? "the target has no code of it of its own" : text);
 	if (a->twin)
 		text = sut_atom_is_writable(a) ? "the target does not have it" : "its contents differ";
+	if (sut_atom_is_writable(a)) {
+		int err =
+			sut_diff_note(u->d,
+				      "%s: the new variable %s begins with its initial value, whatever the process has "
+				      "done before",
+				      u->name, a->name);
+
+		if (err)
+			return err;
+	}
 	return sut_diff_item(u, a, SUT_WHY_NEEDED, a->twin ? a->twin->size : 0, a->size, text);
 }
 

@@ -6,7 +6,8 @@
  * misread them. So every named structure, union, class and enumeration of the original unit is
  * described in words (members, offsets, types) and compared with the patched unit's of the same name. A
  * difference is a refusal that names the type, but for enumerators that were only added.
- * Types that only one side has, or that are only declared, say nothing.
+ * Types that only one side has, or that are only declared, say nothing. Variables are looked at, too: their types
+ * may have no name. Signedness is no matter of layout.
  * Likewise external functions: callers outside of the recompiled units know the old signature.
  */
 #include <dwarf.h>
@@ -112,6 +113,24 @@ static const char *keyword(Dwarf_Die *die)
 }
 
 static bool describe(struct sut_buf *b, Dwarf_Die *die, unsigned depth, bool pointed);
+
+/* Integers of one size hold the same bits, signed or not. */
+static const char *base_name(Dwarf_Die *die, const char *name)
+{
+	uint64_t encoding;
+
+	if (!number(die, DW_AT_encoding, &encoding))
+		return name ? name : "?";
+	switch (encoding) {
+	case DW_ATE_signed:
+	case DW_ATE_unsigned:
+	case DW_ATE_signed_char:
+	case DW_ATE_unsigned_char:
+		return "int";
+	default:
+		return name ? name : "?";
+	}
+}
 
 static bool describe_members(struct sut_buf *b, Dwarf_Die *die, unsigned depth)
 {
@@ -219,7 +238,7 @@ static bool describe(struct sut_buf *b, Dwarf_Die *die, unsigned depth, bool poi
 		return describe_func(b, die, depth);
 	default:
 		(void)number(die, DW_AT_byte_size, &size);
-		return word(b, "%s/%llu", name ? name : "?", (unsigned long long)size);
+		return word(b, "%s/%llu", base_name(die, name), (unsigned long long)size);
 	}
 }
 
@@ -270,7 +289,27 @@ static void add_function(struct types *ts, Dwarf_Die *die)
 	sut_buf_free(&b);
 }
 
-static void walk(struct types *ts, Dwarf_Die *die, unsigned depth)
+/* A variable that keeps its value: its type may have no name of its own. @func: where it is declared, or NULL. */
+static void add_variable(struct types *ts, Dwarf_Die *die, const char *func)
+{
+	const char *name = dwarf_diename(die);
+	Dwarf_Attribute attr;
+	struct sut_buf b = { 0 };
+	Dwarf_Block block;
+	Dwarf_Die t;
+
+	if (!name || !dwarf_attr_integrate(die, DW_AT_location, &attr) || dwarf_formblock(&attr, &block) ||
+	    !block.length || block.data[0] != DW_OP_addr || !type_of(die, &t))
+		return;
+	if (!describe(&b, &t, 0, false))
+		ts->nomem = true;
+	else
+		add(ts, sut_pool_printf(&ts->d->pool, "the variable %s%s%s", func ? func : "", func ? ":" : "", name),
+		    &b, false, false);
+	sut_buf_free(&b);
+}
+
+static void walk(struct types *ts, Dwarf_Die *die, const char *func, unsigned depth)
 {
 	Dwarf_Die c, t;
 
@@ -286,9 +325,11 @@ static void walk(struct types *ts, Dwarf_Die *die, unsigned depth)
 			add_aggregate(ts, &t, "", name);
 		if (dwarf_tag(&c) == DW_TAG_subprogram)
 			add_function(ts, &c);
+		if (dwarf_tag(&c) == DW_TAG_variable)
+			add_variable(ts, &c, func);
 		if (key || dwarf_tag(&c) == DW_TAG_subprogram || dwarf_tag(&c) == DW_TAG_lexical_block ||
 		    dwarf_tag(&c) == DW_TAG_namespace)
-			walk(ts, &c, depth + 1);
+			walk(ts, &c, dwarf_tag(&c) == DW_TAG_subprogram ? name : func, depth + 1);
 	} while (!ts->nomem && !dwarf_siblingof(&c, &c));
 }
 
@@ -310,7 +351,7 @@ static int read_types(struct types *ts, const char *path)
 	sut_dwarf_open(path, &w);
 	while (!ts->nomem && w.dw && !dwarf_nextcu(w.dw, off, &next, &header, NULL, NULL, NULL)) {
 		if (dwarf_offdie(w.dw, off + header, &cu))
-			walk(ts, &cu, 0);
+			walk(ts, &cu, NULL, 0);
 		off = next;
 	}
 	/* Names from DWARF live as long as the handle does. */
@@ -394,7 +435,7 @@ static int compare_type(struct sut_unit *u, const struct type *o, const struct t
 		return sut_diff_note(u->d, "%s: %s has new values; code that is not rebuilt does not know them",
 				     u->name, o->name);
 	(void)sut_fail(u->d->ctx, SUTURE_EREFUSED,
-		       "%s: the difference changes the layout of %s (%s): objects of it live "
+		       "%s: the difference changes the layout of %s (%s): what it describes lives "
 		       "in the running process",
 		       u->name, o->name, first_change(u->d, o->sig, first->sig));
 	return sut_hint(u->d->ctx, o->is_enum ? "add new values at the end, and keep the old ones"

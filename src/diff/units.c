@@ -118,8 +118,19 @@ static int refuse_command(struct sut_diff *d, const struct sut_command *c, const
 
 /* ---- which objects a target holds ---- */
 
+/* Configured out: there is nothing of it in any target, and nothing can differ. */
+static bool is_empty(const struct sut_ofile *f)
+{
+	for (size_t i = 0; i < f->atom.n; i++)
+		if (f->atom.v[i]->sym)
+			return false;
+	return true;
+}
+
 static bool in_target(const struct sut_unit *u)
 {
+	if (is_empty(u->v))
+		return true;
 	if (!u->n_funcs) /* data only */
 		return u->n_data_verified > 0;
 	if (u->n_verified && u->n_verified >= u->n_mismatched)
@@ -220,6 +231,8 @@ static int choose(struct sut_diff *d, size_t first, struct sut_target *t, const 
 /* Whether the target holds all of the object, code and data, just so. */
 static bool wholly_in_target(const struct sut_unit *u)
 {
+	if (is_empty(u->v))
+		return true;
 	if (!u->n_funcs || u->n_verified != u->n_funcs)
 		return false;
 	for (size_t i = 0; i < u->v->atom.n; i++) {

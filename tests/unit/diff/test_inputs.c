@@ -155,8 +155,9 @@ static void renamed_source(void **state)
 	struct fx f;
 
 	plain(&f);
-	fx_run(&f, "printf 'diff --git a/src/a.c b/src/b.c\\nsimilarity index 100%%%%\\nrename from src/a.c\\nrename to "
-		   "src/b.c\\n' > fix.diff");
+	fx_run(&f,
+	       "printf 'diff --git a/src/a.c b/src/b.c\\nsimilarity index 100%%%%\\nrename from src/a.c\\nrename to "
+	       "src/b.c\\n' > fix.diff");
 	fx_build(&f);
 	fx_failed(&f, SUTURE_EREFUSED, "renames it");
 	fx_deinit(&f);

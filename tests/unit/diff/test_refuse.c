@@ -60,7 +60,7 @@ static void initial_value_from_zero(void **state)
 
 static void size_of_data(void **state)
 {
-	refused(program, "static char buffer[40];", "static char buffer[50];", "size of the variable buffer");
+	refused(program, "static char buffer[40];", "static char buffer[50];", "the variable buffer");
 }
 
 static void layout(void **state)
@@ -75,6 +75,51 @@ static void layout_of_a_typedef(void **state)
 		"long other(long x) { return x; }\nint main(int n, char **v) { return (int)parse((pair *)v) + "
 		"(int)other(n); }\n",
 		"int a; int b;", "int a; int c; int b;", "layout of pair");
+}
+
+/* A variable of a type without a name: same size, other members. */
+static void layout_without_name(void **state)
+{
+	refused("static struct { int a; int b; } now = { 1, 2 };\n" NOINLINE
+		"long parse(long x) { return now.a += x; }\n" NOINLINE
+		"long other(long x) { return now.b -= x; }\n" MAIN,
+		"int a; int b;", "int b; int a;", "the variable now");
+}
+
+/* A sign is no layout. */
+static void signedness(void **state)
+{
+	struct fx f;
+
+	fx_init(&f);
+	fx_source(&f, "a.c", "", program);
+	fx_link(&f);
+	fx_replace(&f, "a.c", "struct item { int id; long size; };",
+		   "struct item { unsigned int id; unsigned long size; };");
+	fx_build(&f);
+	if (f.err != SUTURE_ENOTHING)
+		fx_functions(&f, "parse");
+	fx_deinit(&f);
+}
+
+/* clang makes a byte of a variable that is only ever two values; to make it an int again is to lose its state. */
+static void reshaped(void **state)
+{
+	static const char text[] =
+		"static int flag;\n" NOINLINE "long parse(long x) { flag = 77; return x + 1; }\n" NOINLINE
+		"long other(long x) { return flag + x; }\n" MAIN;
+	struct fx f;
+
+	fx_init(&f);
+	fx_source(&f, "a.c", "", text);
+	fx_link(&f);
+	fx_replace(&f, "a.c", "flag = 77;", "flag = (int)x;");
+	fx_build(&f);
+	if (f.err == SUTURE_EREFUSED)
+		fx_failed(&f, SUTURE_EREFUSED, "flag");
+	else /* the variable has kept its shape */
+		fx_run(&f, "nm bin | grep -q ' flag$' && readelf -sW out.sut | grep -q 'suture.sym.0.flag'");
+	fx_deinit(&f);
 }
 
 static void enumerators(void **state)
@@ -405,7 +450,8 @@ static void new_source_file(void **state)
 	fx_source(&f, "a.c", "", program);
 	fx_link(&f);
 	fx_change(&f, "extra.c", "long extra(long x) { return x + 9; }\n");
-	fx_replace(&f, "a.c", "long other(long x)\n{\n", "long extra(long);\nlong other(long x)\n{\n	x = extra(x);\n");
+	fx_replace(&f, "a.c", "long other(long x)\n{\n",
+		   "long extra(long);\nlong other(long x)\n{\n	x = extra(x);\n");
 	fx_build(&f);
 	fx_failed(&f, SUTURE_EREFUSED, "refers to extra");
 	assert_true(fx_noted(&f, "extra.c is new and has no compile command"));
@@ -420,6 +466,9 @@ int main(int argc, char **argv)
 		cmocka_unit_test(size_of_data),
 		cmocka_unit_test(layout),
 		cmocka_unit_test(layout_of_a_typedef),
+		cmocka_unit_test(layout_without_name),
+		cmocka_unit_test(signedness),
+		cmocka_unit_test(reshaped),
 		cmocka_unit_test(enumerators),
 		cmocka_unit_test(more_enumerators),
 		cmocka_unit_test(exported_signature),
