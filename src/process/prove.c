@@ -93,12 +93,26 @@ static enum scan_result scan_window(struct suture_process *p, const struct query
 	return SCAN_CLEAR;
 }
 
+/*
+ * The lowest byte of the used stack. Frames in use return to what stands at the stack pointer or above it; below, in
+ * the red zone, a leaf function keeps what it likes, were it a return address that it popped. One that waits in a
+ * system call does so in registers (vfork): what stands below is what earlier calls left, and would be met for ever
+ * where the C library has no call frame information to fall back on (musl).
+ */
+static uint64_t stack_low(const struct sut_arch *a, const struct sut_thread *t)
+{
+	uint64_t sp = a->regs_sp(&t->regs);
+	int64_t result;
+	long nr;
+
+	return SUT_ALIGN_DOWN(a->regs_in_syscall(&t->regs, &nr, &result) ? sp : sp - a->red_zone, 8);
+}
+
 static enum scan_result scan(struct suture_process *p, struct sut_thread *t, const struct query *q,
 			     struct sut_proof_result *ret)
 {
 	struct sut_priv *pr = p->priv;
-	uint64_t sp = p->mem.arch->regs_sp(&t->regs), top = sut_stack_top(p, t);
-	uint64_t at = SUT_ALIGN_DOWN(sp - p->mem.arch->red_zone, 8);
+	uint64_t sp = p->mem.arch->regs_sp(&t->regs), top = sut_stack_top(p, t), at = stack_low(p->mem.arch, t);
 	enum scan_result r;
 
 	pr->stack_len = 0;

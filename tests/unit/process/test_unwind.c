@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Walks and proofs of stopped threads. */
+#include <dirent.h>
 #include <errno.h>
 #include <signal.h>
 #include <sys/wait.h>
@@ -282,11 +283,19 @@ static void stale_words_are_cleared_by_the_unwind(void **state)
 	check(p, sut_prove_prepare(p));
 	check(p, sut_process_stop(p, 1000));
 	for (size_t i = 0; i < p->thread.n; i++) {
-		uint64_t at = p->mem.arch->regs_sp(&p->thread.v[i].regs) - 16, word = r.start + 1, old;
+		uint64_t sp = p->mem.arch->regs_sp(&p->thread.v[i].regs), at = sp, word = r.start + 1, old;
 		struct sut_proof_result res;
 
-		/* In the red zone, of which a thread that sleeps in a call uses nothing. */
-		check(p, sut_mem_read(&p->mem, at, &old, 8));
+		/* In the red zone, of which a thread that sleeps in a call uses nothing, it is not even looked at. */
+		check(p, sut_mem_read(&p->mem, sp - 16, &old, 8));
+		check(p, sut_mem_write(&p->mem, sp - 16, &word, 8));
+		check(p, sut_prove_thread(p, &p->thread.v[i], &r, 1, NULL, 0, &res));
+		assert_int_equal(res.proof, SUT_PROOF_CLEAR_SCAN);
+		check(p, sut_mem_write(&p->mem, sp - 16, &old, 8));
+		/* In the first word above that holds nothing. */
+		do
+			check(p, sut_mem_read(&p->mem, at += 8, &old, 8));
+		while (old);
 		check(p, sut_mem_write(&p->mem, at, &word, 8));
 		check(p, sut_prove_thread(p, &p->thread.v[i], &r, 1, NULL, 0, &res));
 		assert_int_equal(res.proof, SUT_PROOF_CLEAR_UNWIND);
@@ -403,6 +412,52 @@ static void many_threads(void **state)
 	target_stop_clean(&t);
 }
 
+/* The only thread of a child that was forked by a thread: its stack is that thread's, its end that of a thread. */
+static void a_child_forked_by_a_thread(void **state)
+{
+	struct suture_process *p;
+	pid_t child = 0;
+	struct target t;
+	char path[64];
+	FILE *f;
+
+	target_start(&t, "forked");
+	snprintf(path, sizeof(path), "/proc/%d/task", t.pid);
+	for (unsigned i = 0; i < 5000 && !child; i++) {
+		DIR *d = opendir(path);
+		struct dirent *e;
+
+		usleep(1000);
+		while (d && (e = readdir(d))) {
+			char file[128];
+
+			snprintf(file, sizeof(file), "/proc/%d/task/%d/children", t.pid, atoi(e->d_name));
+			f = fopen(file, "r");
+			if (f && fscanf(f, "%d", &child) != 1)
+				child = 0;
+			if (f)
+				fclose(f);
+			if (child)
+				break;
+		}
+		if (d)
+			closedir(d);
+	}
+	assert_true(child > 0);
+	usleep(20000);
+	p = attach(child);
+	for (unsigned i = 0; i < 20; i++) {
+		check(p, sut_process_stop(p, 10000));
+		assert_int_equal(p->thread.n, 1);
+		assert_true(p->thread.v[0].is_main);
+		expect_all_reliable(p);
+		sut_process_release(p);
+		sut_process_sleep(p, 1);
+	}
+	suture_process_detach(p);
+	target_kill(&t);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -415,6 +470,7 @@ int main(void)
 		cmocka_unit_test(stale_words_are_cleared_by_the_unwind),
 		cmocka_unit_test(another_stack_is_not_believed),
 		cmocka_unit_test(text_that_changed_is_not_believed),
+		cmocka_unit_test(a_child_forked_by_a_thread),
 		cmocka_unit_test(many_threads),
 	};
 
