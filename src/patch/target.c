@@ -14,10 +14,10 @@
 
 #define DEFAULT_TIMEOUT_MS 15000
 #define BORROW_TIMEOUT_MS  3000
-/* How long a common stop may take before it is given up and tried again: a thread that waits for a vfork child can not
- * be stopped, and all others would stand still meanwhile. */
-#define STOP_MIN_MS 50
-#define STOP_MAX_MS 2000
+/* How long a common stop may take before it counts as an attempt that failed. (The process room lets the others go
+ * on meanwhile, when one thread can not be stopped: it waits for a vfork child, or for a processor.) */
+#define STOP_MIN_MS 200
+#define STOP_MAX_MS 4000
 
 unsigned sut_opts_timeout(const struct suture_enable_opts *opts)
 {
