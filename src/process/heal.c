@@ -24,6 +24,8 @@
 #include "process/internal.h"
 
 #define STACK_SPARE 65536u
+#define RESTORERS   64 /* more of them: no proof by scan */
+#define TEXT_MAX    (256u << 20) /* nor where there is more text than that to search for them */
 
 /* -- frames of dead tools --------------------------------------------------------------------- */
 
@@ -83,6 +85,11 @@ static bool free_frame(struct suture_process *p, uint64_t start, uint64_t end, b
 		if (bytes[i])
 			return false;
 	return true;
+}
+
+bool sut_process_heal_free(struct suture_process *p, uint64_t frame, size_t size)
+{
+	return free_frame(p, frame, frame + size, false);
 }
 
 bool sut_heal_pending(struct suture_process *p, const struct sut_thread *t)
@@ -288,7 +295,7 @@ static int find_restorers(struct suture_process *p, const uint8_t *buf, size_t l
 	for (size_t i = 0; i < a->n_sigreturn_gadgets; i++) {
 		const struct sut_gadget *g = &a->sigreturn_gadgets[i];
 
-		for (size_t off = 0; off < len && pr->restorer.n < 64;) {
+		for (size_t off = 0; off < len && pr->restorer.n <= RESTORERS;) {
 			const uint8_t *hit = find_bytes(buf + off, len - off, g);
 
 			if (!hit)
@@ -380,6 +387,22 @@ static void check_gadget(struct suture_process *p, uint64_t *addr, const struct 
 	*addr = 0;
 }
 
+/* Whether every object's text can be read from its file, and all of it is not too much. */
+static bool searchable(struct suture_process *p)
+{
+	uint64_t bytes = 0;
+
+	for (size_t i = 0; i < p->obj.n; i++) {
+		struct sut_elf *elf;
+
+		if (sut_object_elf(p, &p->obj.v[i], &elf))
+			return false;
+		for (size_t k = 0; k < elf->load.n; k++)
+			bytes += elf->load.v[k].prot & SUT_PROT_X ? elf->load.v[k].filesz : 0;
+	}
+	return bytes <= TEXT_MAX;
+}
+
 int sut_heal_restorers(struct suture_process *p)
 {
 	struct sut_priv *pr = p->priv;
@@ -388,10 +411,16 @@ int sut_heal_restorers(struct suture_process *p)
 	if (pr->restorers_searched)
 		return 0;
 	pr->restorer.n = 0;
-	err = search(p, true, 2);
-	if (!err)
-		pr->restorers_searched = true;
-	return err;
+	if (searchable(p)) {
+		err = search(p, true, 3);
+		if (err)
+			return err;
+		/* Not all of them are known: then none is, and the scan proves nothing (prove.c). */
+		if (pr->restorer.n > RESTORERS)
+			pr->restorer.n = 0;
+	}
+	pr->restorers_searched = true;
+	return 0;
 }
 
 int sut_heal_gadgets(struct suture_process *p)

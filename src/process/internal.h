@@ -75,7 +75,7 @@ struct sut_priv {
 	uint8_t *frame; /* SUT_FRAME_MAX bytes: the frame being built */
 	uint64_t syscall_gadget, sigreturn_gadget; /* in the target's own code, 0: not found */
 	bool gadgets_searched;
-	SUT_VEC(uint64_t) restorer; /* every rt_sigreturn of the C library and the program: marks a signal frame */
+	SUT_VEC(uint64_t) restorer; /* every rt_sigreturn in the text of files: marks a signal frame */
 	bool restorers_searched;
 	int maps_fd; /* /proc/PID/maps, for single questions */
 	char *maps_buf; /* room to read maps again in a common stop */
@@ -84,7 +84,10 @@ struct sut_priv {
 	uint64_t stack_addr;
 	size_t stack_len;
 	struct sut_frame *frames; /* SUT_PROVE_FRAMES of them */
-	uint64_t outermost[8]; /* return addresses known to lead straight to the end of a thread or program */
+	struct { /* return addresses known to lead straight to the end of a program (TRAP) or thread (SYSCALL) */
+		uint64_t pc;
+		enum sut_insn_kind kind;
+	} outermost[8];
 	unsigned n_outermost;
 	char root[64];
 };
@@ -109,6 +112,9 @@ bool sut_process_same_program(struct suture_process *p);
 /* procfs.c. @tid 0: the files of the process itself. All return 0 or -errno and record nothing. */
 int sut_procfs_read(pid_t pid, pid_t tid, const char *name, size_t max, char **ret, size_t *ret_len) __must_check;
 int sut_procfs_stat(pid_t pid, pid_t tid, struct sut_stat *ret) __must_check;
+/** Whether a thread of the target is the kernel's own (io_uring, vhost): it never runs the program's code, and to
+ *  interrupt it would break off the request that it works on. @st: its stat. */
+bool sut_procfs_is_worker(pid_t pid, pid_t tid, const struct sut_stat *st);
 /** The value of a "Name:\tvalue" line of status, without the newline. */
 int sut_procfs_status(pid_t pid, pid_t tid, const char *name, char *ret, size_t cap) __must_check;
 /** A number of status, @dflt when there is no such line. */
@@ -190,7 +196,7 @@ bool sut_heal_pending(struct suture_process *p, const struct sut_thread *t);
 bool sut_heal_left(struct suture_process *p, uint64_t *ret, uint64_t *ret_end, pid_t *ret_tid);
 /** Finds the gadgets that stand in for heal code of ours. Recorded -SUTURE_EREFUSED when there are none. */
 int sut_heal_gadgets(struct suture_process *p) __must_check;
-/** Finds every restorer of signal frames that the C library and the program hold. */
+/** Finds every restorer of signal frames in the text of all files; none where not all can be found. */
 int sut_heal_restorers(struct suture_process *p) __must_check;
 /* What stands before a frame, so that a later tool can tell a frame that is in use from one left by a dead tool. */
 struct sut_heal_header {
@@ -204,6 +210,8 @@ struct sut_heal_header {
 int sut_remote_syscall(struct suture_process *p, enum sut_sys sys, const uint64_t args[6], int64_t *ret) __must_check;
 /** Readies the borrowed thread: filters, place. Recorded failures. */
 int sut_remote_prepare(struct suture_process *p) __must_check;
+/** Whether some stopped thread can be made to make system calls as it stands. */
+bool sut_remote_can_call(struct suture_process *p);
 /** Gives the borrowed thread its own registers and mask back; it stays stopped. */
 void sut_remote_restore(struct suture_process *p);
 

@@ -111,6 +111,9 @@ bool sut_process_alive(struct suture_process *p);
 int sut_process_borrow(struct suture_process *p, unsigned timeout_ms) __must_check;
 /** Tells the process room where our heal code and frame memory lie, once the registry has made them. */
 void sut_process_set_heal(struct suture_process *p, uint64_t code, uint64_t frame, size_t frame_size);
+/** Whether no thread stands on a frame in that memory: a tool that was killed while the target was SIGSTOPped leaves one
+ *  that its thread has still to return through. */
+bool sut_process_heal_free(struct suture_process *p, uint64_t frame, size_t size);
 /**
  * Seizes and stops every thread, those born meanwhile too, and reads their registers; the first
  * of them (or the one already borrowed) can make system calls. -SUTURE_ETIMEOUT: some thread could not be stopped

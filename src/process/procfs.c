@@ -9,6 +9,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <sys/utsname.h>
 
 #include "process/internal.h"
 
@@ -59,6 +60,36 @@ int sut_procfs_stat(pid_t pid, pid_t tid, struct sut_stat *ret)
 	ret->start_stack = stat_field(s, 28);
 	ret->start_brk = stat_field(s, 47);
 	return 0;
+}
+
+/* linux/sched.h. The bits meant other things in earlier kernels, which had no such threads. */
+#define PF_IO_WORKER   0x10 /* 5.12 */
+#define PF_USER_WORKER 0x4000 /* 6.4 */
+
+static unsigned worker_flags(void)
+{
+	unsigned major = 0, minor = 0;
+	struct utsname u;
+
+	if (uname(&u) || sscanf(u.release, "%u.%u", &major, &minor) != 2)
+		return 0;
+	return (major > 5 || (major == 5 && minor >= 12) ? PF_IO_WORKER : 0) |
+	       (major > 6 || (major == 6 && minor >= 4) ? PF_USER_WORKER : 0);
+}
+
+bool sut_procfs_is_worker(pid_t pid, pid_t tid, const struct sut_stat *st)
+{
+	static const char nowhere[] = " 0x0 0x0";
+	_cleanup_free_ char *text = NULL;
+	size_t len;
+
+	if (!(st->flags & (PF_IO_WORKER | PF_USER_WORKER)) || !(st->flags & worker_flags()))
+		return false;
+	/* Where it sleeps, the kernel also shows that it has no place in the program: stack pointer and pc are 0. */
+	if (sut_procfs_read(pid, tid, "syscall", 4096, &text, NULL) || !strncmp(text, "running", 7))
+		return true;
+	len = strcspn(text, "\n");
+	return len >= sizeof(nowhere) - 1 && !memcmp(text + len - (sizeof(nowhere) - 1), nowhere, sizeof(nowhere) - 1);
 }
 
 int sut_procfs_status(pid_t pid, pid_t tid, const char *name, char *ret, size_t cap)

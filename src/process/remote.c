@@ -356,6 +356,11 @@ static struct sut_thread *choose_stopped(struct suture_process *p)
 	return best;
 }
 
+bool sut_remote_can_call(struct suture_process *p)
+{
+	return choose_stopped(p);
+}
+
 static int ensure_borrowed(struct suture_process *p)
 {
 	if (sut_priv(p)->gone)
@@ -522,7 +527,9 @@ static int try_borrow(struct suture_process *p, pid_t tid, uint64_t deadline, en
 	struct sut_thread *t;
 	int err;
 
-	if (choosy && !sut_procfs_stat(p->pid, tid, &st) && (st.state == 'D' || st.state == 'Z'))
+	if (sut_procfs_stat(p->pid, tid, &st))
+		return 1; /* ended */
+	if ((choosy && (st.state == 'D' || st.state == 'Z')) || sut_procfs_is_worker(p->pid, tid, &st))
 		return 1;
 	if (choice == IDLE && (tid == p->pid || st.state != 'S'))
 		return 1;

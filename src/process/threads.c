@@ -18,6 +18,7 @@
  *
  * A common stop is tried in short holds: a thread that can not be stopped (a vfork parent waits
  * uninterruptibly) must not keep the others waiting. Such threads are looked for before anyone is seized.
+ * The kernel's own threads (io_uring workers) are left alone: they never run the program's code.
  *
  * Nothing is printed here, and memory is bounded by the number of threads.
  */
@@ -194,17 +195,21 @@ static bool is_late(struct suture_process *p, pid_t tid)
 	return false;
 }
 
-/* Seizes every listed thread that is not in the list yet. */
-static int seize_new(struct suture_process *p)
+/* Seizes every listed thread that is not in the list yet. @sifted: the listing has no threads of the kernel's any more. */
+static int seize_new(struct suture_process *p, bool sifted)
 {
 	struct sut_priv *pr = p->priv;
 	size_t hint = 0;
 
 	for (size_t i = 0; i < pr->tids.n; i++) {
 		struct sut_thread *t;
+		struct sut_stat st;
 		int err = 0;
 
 		if (find(p, pr->tids.v[i], &hint))
+			continue;
+		if (!sifted && !sut_procfs_stat(p->pid, pr->tids.v[i], &st) &&
+		    sut_procfs_is_worker(p->pid, pr->tids.v[i], &st))
 			continue;
 		if (!is_late(p, pr->tids.v[i]))
 			err = sut_thread_seize(p, pr->tids.v[i]);
@@ -413,29 +418,56 @@ static void interrupt_all(struct suture_process *p)
 
 /* -- the common stop -------------------------------------------------------------------------- */
 
-/* A thread in an uninterruptible wait can not be stopped; it may be a vfork parent. */
-static bool find_uninterruptible(struct suture_process *p, struct stuck *why)
+/* Takes the kernel's own threads off the listing: they need no stop. And a thread in an uninterruptible wait can not
+ * be stopped; it may be a vfork parent: true. */
+static bool sift(struct suture_process *p, struct stuck *why)
 {
 	struct sut_priv *pr = p->priv;
+	bool stuck = false;
 	struct sut_stat st;
+	size_t n = 0;
 
-	for (size_t i = 0; i < pr->tids.n; i++)
-		if (!sut_procfs_stat(p->pid, pr->tids.v[i], &st) && st.state == 'D') {
-			*why = (struct stuck){ pr->tids.v[i], 'D' };
-			return true;
-		}
-	return false;
+	for (size_t i = 0; i < pr->tids.n; i++) {
+		pid_t tid = pr->tids.v[i];
+		int err = sut_procfs_stat(p->pid, tid, &st);
+
+		if (!err && sut_procfs_is_worker(p->pid, tid, &st))
+			continue;
+		pr->tids.v[n++] = tid;
+		if (err || st.state != 'D' || stuck)
+			continue;
+		*why = (struct stuck){ tid, 'D' };
+		stuck = true;
+	}
+	pr->tids.n = n;
+	return stuck;
+}
+
+/* Whether the stop is of no use because the only threads that could make system calls are about to get a signal. */
+static bool only_signalled(struct suture_process *p, struct stuck *why)
+{
+	pid_t tid = 0;
+
+	if (p->borrowed || sut_remote_can_call(p))
+		return false;
+	for (size_t i = 0; i < p->thread.n && !tid; i++)
+		if (p->thread.v[i].stop_signal)
+			tid = p->thread.v[i].tid;
+	if (tid)
+		*why = (struct stuck){ tid, 't' };
+	return tid;
 }
 
 /* One attempt. -SUTURE_ETIMEOUT: @why says which thread did not stop; nothing recorded. */
 static int attempt(struct suture_process *p, uint64_t deadline, struct stuck *why)
 {
+	bool sifted = true;
 	size_t known;
 	int err;
 
 	do {
 		known = p->thread.n;
-		err = seize_new(p);
+		err = seize_new(p, sifted);
 		if (err)
 			return err;
 		if (p->thread.n == known)
@@ -445,6 +477,7 @@ static int attempt(struct suture_process *p, uint64_t deadline, struct stuck *wh
 		if (err)
 			return err;
 		err = sut_procfs_tids(p);
+		sifted = false;
 		if (err == -ENOMEM)
 			return sut_nomem(p->ctx);
 	} while (!err);
@@ -464,10 +497,12 @@ static int stop_retry(struct suture_process *p, uint64_t deadline, struct stuck 
 		err = sut_procfs_tids(p);
 		if (err)
 			return err == -ENOMEM ? sut_nomem(p->ctx) : sut_fail_gone(p);
-		stuck = find_uninterruptible(p, why);
+		stuck = sift(p, why);
 		if (!stuck || tries >= 20) {
 			until = now + (stuck ? HOLD_STUCK_NS : hold);
 			err = attempt(p, until < deadline ? until : deadline, why);
+			if (!err && only_signalled(p, why))
+				err = -SUTURE_ETIMEOUT;
 			if (err != -SUTURE_ETIMEOUT)
 				return err;
 			sut_threads_let_go(p, p->borrowed);
@@ -516,7 +551,9 @@ int sut_process_stop(struct suture_process *p, unsigned timeout_ms)
 		return sut_fail(p->ctx, SUTURE_ETIMEOUT,
 				"thread %d of %s[%d] could not be stopped in %u ms (state %c%s)", why.tid, p->comm,
 				p->pid, timeout_ms, why.state ? why.state : '?',
-				why.state == 'D' ? ": uninterruptible, as while it waits for a vfork child" : "");
+				why.state == 'D'   ? ": uninterruptible, as while it waits for a vfork child"
+				: why.state == 't' ? ": each time a signal came first"
+						   : "");
 	return err;
 }
 

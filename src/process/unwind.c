@@ -185,9 +185,9 @@ static bool step(struct walk *w, const struct sut_cfi_row *row)
 
 /* -- the end ---------------------------------------------------------------------------------- */
 
-/* Whether what follows @pc is the end: a few plain instructions, then the exit system call (a thread) or a
- * trap (a program). A coroutine's first frame goes on to its scheduler. */
-static bool leads_to_end(struct walk *w, const struct sut_object *o, uint64_t pc)
+/* What follows @pc, where it is the end: a few plain instructions, then the exit system call (SUT_INSN_SYSCALL: a
+ * thread) or a trap (SUT_INSN_TRAP: a program). A coroutine's first frame goes on to its scheduler: SUT_INSN_OTHER. */
+static enum sut_insn_kind leads_to_end(struct walk *w, const struct sut_object *o, uint64_t pc)
 {
 	const struct sut_arch *a = w->p->mem.arch;
 	struct sut_priv *pr = w->p->priv;
@@ -195,33 +195,36 @@ static bool leads_to_end(struct walk *w, const struct sut_object *o, uint64_t pc
 	size_t off = 0;
 
 	for (unsigned i = 0; i < pr->n_outermost; i++)
-		if (pr->outermost[i] == pc)
-			return true;
+		if (pr->outermost[i].pc == pc)
+			return pr->outermost[i].kind;
 	code = o && o->elf ? sut_elf_bytes(o->elf, pc - o->bias, 64) : NULL;
 	for (unsigned i = 0; code && i < MAX_EXIT; i++) {
 		struct sut_insn insn;
 
 		if (a->insn_decode(code + off, 64 - off, pc + off, &insn))
-			return false;
-		if (insn.kind == (w->t->is_main ? SUT_INSN_TRAP : SUT_INSN_SYSCALL)) {
-			if (pr->n_outermost < SUT_ARRAY_SIZE(pr->outermost))
-				pr->outermost[pr->n_outermost++] = pc;
-			return true;
+			break;
+		if (insn.kind == SUT_INSN_TRAP || insn.kind == SUT_INSN_SYSCALL) {
+			if (pr->n_outermost < SUT_ARRAY_SIZE(pr->outermost)) {
+				pr->outermost[pr->n_outermost].pc = pc;
+				pr->outermost[pr->n_outermost++].kind = insn.kind;
+			}
+			return insn.kind;
 		}
 		if (insn.kind != SUT_INSN_OTHER && insn.kind != SUT_INSN_NOP)
-			return false;
+			break;
 		off += insn.len;
 	}
-	return false;
+	return SUT_INSN_OTHER;
 }
 
-/* Whether the outermost frame stands where the thread's own stack begins. */
-static bool at_own_base(struct walk *w)
+/* Whether the outermost frame stands where the thread's own stack begins: @program, that of the program, else a
+ * thread's below its block. */
+static bool at_own_base(struct walk *w, bool program)
 {
 	struct sut_priv *pr = w->p->priv;
-	uint64_t top = sut_stack_top(w->p, w->t), len;
+	uint64_t top = w->p->mem.arch->regs_tp(&w->t->regs), len;
 
-	if (w->t->is_main)
+	if (program)
 		return pr->start_stack && w->cfa + 256 >= pr->start_stack && w->cfa <= pr->start_stack + MAX_ARGS;
 	if (w->cfa > top || top - w->cfa > MAX_BASE)
 		return false;
@@ -242,6 +245,7 @@ static bool is_end(struct walk *w, const struct sut_object *o, uint64_t pc)
 	struct sut_expr_ops env = { read_reg, read_mem, w };
 	const struct sut_cfi_row *row;
 	struct sut_object *ignored;
+	enum sut_insn_kind end;
 
 	if (w->exact) {
 		w->why = "a thread in its first instructions";
@@ -252,11 +256,13 @@ static bool is_end(struct walk *w, const struct sut_object *o, uint64_t pc)
 		w->why = "an outermost frame without a place";
 		return false;
 	}
-	if (!leads_to_end(w, o, pc)) {
+	/* A child that was forked by a thread is the first of its process, and goes on on that thread's stack. */
+	end = leads_to_end(w, o, pc);
+	if (end != SUT_INSN_SYSCALL && !(end == SUT_INSN_TRAP && w->t->is_main)) {
 		w->why = "an outermost frame that is neither a program's nor a thread's";
 		return false;
 	}
-	if (!at_own_base(w)) {
+	if (!at_own_base(w, end == SUT_INSN_TRAP)) {
 		w->why = "a stack that is not the thread's own";
 		return false;
 	}

@@ -6,6 +6,7 @@
  * on its standard input. Then it says "errors N eintr M done K" and exits with 0 if nothing was wrong.
  * M counts calls that came back with EINTR: none may, unless a tool was killed in between.
  */
+#include <linux/io_uring.h>
 #include <dlfcn.h>
 #include <errno.h>
 #include <linux/filter.h>
@@ -281,6 +282,51 @@ static void *in_fork(void *arg)
 		done++;
 	}
 	return NULL;
+}
+
+static void *until_quit(void *arg);
+
+/* A child that goes on on the stack of the thread that made it: it says who it is, and lives until it is killed. */
+static void *in_forked(void *arg)
+{
+	pid_t pid = fork();
+
+	if (!pid) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		for (;;)
+			usleep(1000);
+	}
+	printf("child %d\n", pid);
+	until_quit(NULL);
+	kill(pid, SIGKILL);
+	waitpid(pid, NULL, 0);
+	return NULL;
+}
+
+/* A read of an empty pipe that a kernel's worker thread waits in. */
+static void begin_uring(void)
+{
+	struct io_uring_params par = { 0 };
+	int fd = (int)syscall(SYS_io_uring_setup, 8, &par), fds[2];
+	struct io_uring_sqe *sqe;
+	static char buf[8];
+	char *sq;
+
+	if (fd < 0)
+		return; /* the test sees no worker */
+	sq = mmap(NULL, par.sq_off.array + par.sq_entries * 4, PROT_READ | PROT_WRITE, MAP_SHARED, fd,
+		  IORING_OFF_SQ_RING);
+	sqe = mmap(NULL, par.sq_entries * sizeof(*sqe), PROT_READ | PROT_WRITE, MAP_SHARED, fd, IORING_OFF_SQES);
+	if (sq == MAP_FAILED || sqe == MAP_FAILED || pipe(fds))
+		exit(96);
+	*sqe = (struct io_uring_sqe){
+		.opcode = IORING_OP_READ, .flags = IOSQE_ASYNC, .fd = fds[0], .len = 1, .addr = (uintptr_t)buf
+	};
+	*(unsigned *)(void *)(sq + par.sq_off.array) = 0;
+	__atomic_add_fetch((unsigned *)(void *)(sq + par.sq_off.tail), 1, __ATOMIC_SEQ_CST);
+	if (syscall(SYS_io_uring_enter, fd, 1, 0, 0, NULL, 0) != 1)
+		exit(97);
+	usleep(20000);
 }
 
 static atomic_int alarms;
@@ -580,6 +626,10 @@ static int mode(const char *m, const char *arg)
 		return 1;
 	} else if (!strcmp(m, "mdwe")) {
 		prctl(65, 1, 0, 0, 0); /* PR_SET_MDWE, PR_MDWE_REFUSE_EXEC_GAIN */
+	} else if (!strcmp(m, "forked")) {
+		pthread_create(&t, NULL, in_forked, NULL);
+	} else if (!strcmp(m, "uring")) {
+		begin_uring();
 	} else if (!strcmp(m, "zombie")) {
 		pthread_create(&t, NULL, until_quit, NULL);
 		pthread_exit(NULL);

@@ -88,6 +88,41 @@ static void children_are_let_go(void **state)
 	assert_true(t.done > 10);
 }
 
+/* io_uring's worker threads are the kernel's: they are neither stopped nor borrowed, and their request goes on. */
+static void workers_of_the_kernel_are_left_alone(void **state)
+{
+	struct suture_process *p;
+	struct target t;
+	pid_t worker = 0;
+
+	target_start(&t, "uring");
+	p = attach(t.pid);
+	assert_int_equal(sut_procfs_tids(p), 0);
+	for (size_t i = 0; i < sut_priv(p)->tids.n; i++) {
+		char name[32];
+
+		check(p, sut_procfs_status(t.pid, sut_priv(p)->tids.v[i], "Name", name, sizeof(name)));
+		if (!strncmp(name, "iou-", 4))
+			worker = sut_priv(p)->tids.v[i];
+	}
+	if (!worker) {
+		suture_process_detach(p);
+		target_stop_clean(&t);
+		print_message("no io_uring worker threads here\n");
+		skip();
+	}
+	for (unsigned i = 0; i < 20; i++) {
+		check(p, sut_process_stop(p, 10000));
+		assert_int_equal(p->thread.n, 1);
+		assert_int_equal(p->thread.v[0].tid, t.pid);
+		assert_int_equal(sut_procfs_status_num(t.pid, worker, "TracerPid", -1), 0);
+		sut_process_release(p);
+		borrow_and_call(p);
+	}
+	suture_process_detach(p);
+	target_stop_clean(&t);
+}
+
 static void signals_arrive_as_they_were_sent(void **state)
 {
 	struct suture_process *p;
@@ -353,6 +388,7 @@ int main(void)
 		cmocka_unit_test(no_call_is_broken_off),
 		cmocka_unit_test(threads_that_come_and_go),
 		cmocka_unit_test(children_are_let_go),
+		cmocka_unit_test(workers_of_the_kernel_are_left_alone),
 		cmocka_unit_test(signals_arrive_as_they_were_sent),
 		cmocka_unit_test(a_stopped_process_stays_stopped),
 		cmocka_unit_test(a_stop_signal_meanwhile),
