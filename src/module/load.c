@@ -220,9 +220,28 @@ static int write_area(struct sut_module *m, const struct sut_mod_area *a)
 	return 0;
 }
 
-int sut_module_load(struct sut_module *m)
+/*
+ * Variables of a module that comes back to where it lay keep their values, as those of a program do: the target may
+ * hold pointers to them (a node in a list of its own), which initial values would tear.
+ */
+static int keep_variables(struct sut_module *m)
 {
 	int err = 0;
+
+	for (size_t i = 0; i < m->sec.n && !err; i++) {
+		const struct sut_mod_section *s = &m->sec.v[i];
+		const struct sut_mod_area *a = s->bytes ? &m->area.v[s->area] : NULL;
+
+		if (!a || !a->reused || !s->sec || s->addr < a->base + a->ro_size + a->rx_size)
+			continue;
+		err = sut_mem_read(&m->p->mem, s->addr, s->bytes, s->sec->size);
+	}
+	return err;
+}
+
+int sut_module_load(struct sut_module *m)
+{
+	int err = keep_variables(m);
 
 	for (size_t i = 0; !err && i < m->area.n; i++) {
 		struct sut_mod_area *a = &m->area.v[i];
