@@ -88,8 +88,9 @@ struct suture_status_func {
 	const char *object, *old_name;
 	uint32_t old_sympos; /**< 0: the only one of its name */
 	uint64_t old_addr, new_addr, old_size, new_size;
-	const char *
-		site; /**< "jump", "switch", "original", "foreign" (other bytes than ours), "none" (parked, and not its) */
+	/** "jump", "switch", "original", "foreign" (other bytes than ours), "gone" (its object is not mapped any more),
+	 *  "none" (parked, and another's bytes). */
+	const char *site;
 	uint8_t site_bytes[16];
 	unsigned site_len;
 };

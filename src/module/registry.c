@@ -405,6 +405,10 @@ int sut_registry_destroy(struct sut_registry *r)
 	sut_process_set_heal(r->p, 0, 0, 0);
 	(void)sut_process_release(r->p);
 	err = sut_process_borrow(r->p, BORROW_MS);
+	if (!err && !sut_process_heal_free(r->p, r->h.heal_frame, r->h.heal_frame_size)) {
+		sut_process_set_heal(r->p, r->h.heal_code, r->h.heal_frame, r->h.heal_frame_size);
+		return 0;
+	}
 	if (!err)
 		err = call(r, "unmapping the registry", &unused, SUT_SYS_MUNMAP, r->addr, total_size(r->p), 0, 0, 0, 0);
 	if (err) {

@@ -76,7 +76,8 @@ void sut_registry_free(struct sut_registry *r);
 int sut_registry_create(struct sut_registry *r) __must_check;
 /**
  * Unmaps an empty registry. Whatever is held is let go, and one thread is borrowed afresh: the frame of the
- * one that was held may lie in the memory that goes, and with the tool dead it would have nowhere to return to.
+ * one that was held may lie in the memory that goes, and with the tool dead it would have nowhere to return to. While a
+ * thread of a killed tool stands on a frame in it (a SIGSTOPped target), it stays, empty.
  */
 int sut_registry_destroy(struct sut_registry *r) __must_check;
 /** Writes the header (after a change of next_order or agent_table) to the target. */

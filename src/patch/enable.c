@@ -38,6 +38,37 @@ struct enable {
 
 /* --- plan --------------------------------------------------------------------------------------- */
 
+/*
+ * The registry says that the patch is in: 3 only if its jumps are there. A library that was unloaded and loaded again
+ * runs its old code, and a script must not take that for done.
+ */
+static int applied_already(struct enable *e, const struct sut_record *rec)
+{
+	struct sut_sites sites = { 0 };
+	uint8_t bytes[SUT_SITE_MAX];
+	size_t missing = 0;
+	int err = sut_sites_read(e->p, rec, &sites);
+
+	if (err)
+		return err;
+	for (size_t i = 0; i < sites.v.n; i++) {
+		enum sut_site_now now;
+
+		if (sut_site_look(e->p, &sites.v.v[i], bytes, &now) || now != SUT_SITE_DIRECT)
+			missing++;
+	}
+	err = missing ? sut_fail(e->p->ctx, SUTURE_EREFUSED,
+				 "%s was applied to process %d, but %zu of its %zu functions run the old code again",
+				 e->patch->name, e->p->pid, missing, sites.v.n)
+		      : sut_fail(e->p->ctx, SUTURE_ENOTHING, "%s is applied to process %d already", e->patch->name,
+				 e->p->pid);
+	sut_sites_free(&sites);
+	if (!missing)
+		return err;
+	return sut_hint(e->p->ctx, "a library was probably loaded anew: suture revert -p %d %s, then apply again",
+			e->p->pid, e->patch->name);
+}
+
 static int check_name(struct enable *e)
 {
 	for (size_t i = 0; e->reg->addr && i < SUT_REGISTRY_RECORDS; i++) {
@@ -51,8 +82,7 @@ static int check_name(struct enable *e)
 		if (rec->state != SUT_STATE_ENABLED)
 			continue;
 		if (same)
-			return sut_fail(e->p->ctx, SUTURE_ENOTHING, "%s is applied to process %d already",
-					e->patch->name, e->p->pid);
+			return applied_already(e, rec);
 		if (strncmp(rec->name, e->patch->name, sizeof(rec->name)))
 			continue;
 		(void)sut_fail(e->p->ctx, SUTURE_EBUSY, "process %d has another patch of the name %s", e->p->pid,

@@ -12,7 +12,7 @@
 
 const char *sut_site_now_name(enum sut_site_now now)
 {
-	static const char *const names[] = { "original", "jump", "switch", "foreign" };
+	static const char *const names[] = { "original", "jump", "switch", "foreign", "gone" };
 
 	return names[now];
 }
@@ -190,25 +190,53 @@ int sut_sites_read(struct suture_process *p, const struct sut_record *rec, struc
 	return err;
 }
 
+static const char *base_name(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+
+	return slash ? slash + 1 : path;
+}
+
+/* Whether the object of a site is still mapped there: a library may have been unloaded since. (Its path depends on who
+ * looks; its name does not, but for " (deleted)".) */
+static int still_mapped(struct suture_process *p, const struct sut_site *s, bool *ret)
+{
+	const char *name = base_name(s->object);
+	const struct sut_map *m;
+	struct sut_maps maps;
+	int err = sut_process_mem(p)->ops->maps(sut_process_mem(p), &maps);
+
+	if (err)
+		return err;
+	m = sut_maps_at(&maps, s->e.addr);
+	*ret = m && (m->prot & SUT_PROT_X) && !strncmp(base_name(m->name), name, strlen(name));
+	sut_maps_free(&maps);
+	return 0;
+}
+
 int sut_site_look(struct suture_process *p, const struct sut_site *s, uint8_t bytes[SUT_SITE_MAX],
 		  enum sut_site_now *ret)
 {
 	uint8_t now[SUT_SITE_MAX] = { 0 };
-	int err = sut_mem_read(sut_process_mem(p), s->e.addr, now, s->e.len);
+	int err = sut_mem_read(sut_process_mem(p), s->e.addr, now, s->e.len), unread;
+	bool mapped = true;
 
-	if (err)
-		return err;
 	if (bytes)
 		memcpy(bytes, now, sizeof(now));
-	if (!memcmp(now, s->e.direct, s->e.len))
+	if (!err && !memcmp(now, s->e.direct, s->e.len)) {
 		*ret = SUT_SITE_DIRECT;
-	else if (s->e.stub && !memcmp(now, s->e.through, s->e.len))
+	} else if (!err && s->e.stub && !memcmp(now, s->e.through, s->e.len)) {
 		*ret = SUT_SITE_SWITCH;
-	else if (!memcmp(now, s->e.old, s->e.len))
+	} else if (!err && !memcmp(now, s->e.old, s->e.len)) {
 		*ret = SUT_SITE_ORIGINAL;
-	else
-		*ret = SUT_SITE_FOREIGN;
-	return 0;
+	} else {
+		unread = err;
+		err = still_mapped(p, s, &mapped);
+		if (!err && mapped && unread)
+			return unread;
+		*ret = mapped ? SUT_SITE_FOREIGN : SUT_SITE_GONE;
+	}
+	return err;
 }
 
 int sut_sites_count(struct suture_process *p, const struct sut_sites *s, struct sut_site_count *ret)

@@ -59,9 +59,9 @@ struct sut_sites {
 	char *raw;
 };
 
-/** What stands at a site. */
-enum sut_site_now { SUT_SITE_ORIGINAL, SUT_SITE_DIRECT, SUT_SITE_SWITCH, SUT_SITE_FOREIGN };
-/** "original", "jump", "switch", "foreign". */
+/** What stands at a site. GONE: the object is not mapped there any more, nothing is to be changed or restored. */
+enum sut_site_now { SUT_SITE_ORIGINAL, SUT_SITE_DIRECT, SUT_SITE_SWITCH, SUT_SITE_FOREIGN, SUT_SITE_GONE };
+/** "original", "jump", "switch", "foreign", "gone". */
 const char *sut_site_now_name(enum sut_site_now now);
 
 /** Bytes that a table of @n sites with @strings bytes of strings (without the leading NUL) takes. */
@@ -92,7 +92,7 @@ int sut_journal_tidy(struct suture_process *p, const struct sut_registry *reg, c
 
 /** How many sites are what. */
 struct sut_site_count {
-	size_t n[SUT_SITE_FOREIGN + 1];
+	size_t n[SUT_SITE_GONE + 1];
 	const struct sut_site *foreign; /* one of those, or NULL */
 };
 int sut_sites_count(struct suture_process *p, const struct sut_sites *s, struct sut_site_count *ret) __must_check;

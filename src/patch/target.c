@@ -201,8 +201,8 @@ int sut_code_load(struct suture_process *p, const struct sut_registry *reg, stru
 		const struct sut_record *rec = &reg->rec[i];
 		int err;
 
-		/* Nobody is in code that was never entered, or that was proved empty. */
-		if (rec->kind == SUT_RECORD_FREE || rec->state == SUT_STATE_LOADING || rec->state == SUT_STATE_PARKED)
+		/* Nobody is in code that was never entered. Parked code can be, through a pointer that the program kept. */
+		if (rec->kind == SUT_RECORD_FREE || rec->state == SUT_STATE_LOADING)
 			continue;
 		err = sut_code_add(p, rec, ret);
 		if (err)

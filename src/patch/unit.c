@@ -311,6 +311,8 @@ static int make_batch(struct sut_unit *u, enum sut_site_now to, struct sut_poke_
 		err = sut_site_look(u->p, s, poke.old, &now);
 		if (!err && now == SUT_SITE_FOREIGN)
 			err = foreign_site(u, s);
+		if (!err && now == SUT_SITE_GONE)
+			continue;
 		if (!err && now != to && !new)
 			err = no_stub(u, s);
 		if (err || now == to)

@@ -8,6 +8,7 @@
  * read from the target's memory: they are its word, so every number is bounded. Files are opened
  * only on demand, and only the very file that is mapped: one that replaced it on disk is refused.
  */
+#include <time.h>
 #include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -392,14 +393,14 @@ static void reserve_maps_buf(struct sut_priv *pr, size_t n)
 	pr->maps_cap = want;
 }
 
-int sut_process_refresh(struct suture_process *p)
+#define EXEC_TRIES 50 /* times a millisecond */
+
+static int refresh(struct suture_process *p)
 {
 	struct sut_priv *pr = p->priv;
 	struct suture_process saved = *p;
 	int err;
 
-	if (pr->gone)
-		return sut_fail_gone(p);
 	sut_process_find_live(p);
 	memset(&p->maps, 0, sizeof(p->maps));
 	memset(&p->obj, 0, sizeof(p->obj));
@@ -429,6 +430,23 @@ int sut_process_refresh(struct suture_process *p)
 	free(saved.obj.v);
 	sut_maps_free(&saved.maps);
 	return 0;
+}
+
+int sut_process_refresh(struct suture_process *p)
+{
+	struct timespec ms = { 0, 1000000 };
+	int err = 0;
+
+	/* In the middle of an exec nothing is mapped, or not all yet: that passes. */
+	for (unsigned i = 0; i < EXEC_TRIES; i++) {
+		if (sut_priv(p)->gone)
+			return sut_fail_gone(p);
+		err = refresh(p);
+		if (err != -SUTURE_EREFUSED)
+			break;
+		nanosleep(&ms, NULL);
+	}
+	return err;
 }
 
 struct sut_object *sut_process_object_at(struct suture_process *p, uint64_t addr)

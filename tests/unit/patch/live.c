@@ -21,7 +21,7 @@
 #include "live.h"
 #include "patch/internal.h"
 
-const char *live_victim, *live_lib, *live_fix_exe, *live_fix_both, *live_fix_slow;
+const char *live_victim, *live_lib, *live_fix_exe, *live_fix_both, *live_fix_slow, *live_loader, *live_fix_lib;
 struct suture_ctx *live_ctx;
 
 static void log_line(void *arg, enum suture_log_level level, const char *line)
@@ -62,8 +62,9 @@ void live_init(void)
 
 void live_args(int argc, char **argv)
 {
-	if (argc != 6) {
-		fprintf(stderr, "usage: %s VICTIM LIBVICTIM.so FIX_EXE.o FIX_BOTH.o FIX_SLOW.o\n", argv[0]);
+	if (argc != 8) {
+		fprintf(stderr, "usage: %s VICTIM LIBVICTIM.so FIX_EXE.o FIX_BOTH.o FIX_SLOW.o LOADER FIX_LIB.o\n",
+			argv[0]);
 		exit(99);
 	}
 	live_victim = argv[1];
@@ -71,6 +72,8 @@ void live_args(int argc, char **argv)
 	live_fix_exe = argv[3];
 	live_fix_both = argv[4];
 	live_fix_slow = argv[5];
+	live_loader = argv[6];
+	live_fix_lib = argv[7];
 	live_init();
 }
 
@@ -286,14 +289,14 @@ struct suture_patch *live_patch_slow(void)
 	});
 }
 
-/* Another tool may hold the process at this moment; that is not what is tested. */
+/* Another tool may hold the process at this moment, or it is in the middle of an exec; that is not what is tested. */
 static int attach(pid_t pid, struct suture_process **ret)
 {
 	int err = -SUTURE_EACCESS;
 
-	for (int i = 0; i < 5000 && err == -SUTURE_EACCESS; i++) {
+	for (int i = 0; i < 5000 && (err == -SUTURE_EACCESS || (err == -SUTURE_EREFUSED && i < 100)); i++) {
 		err = suture_process_attach(live_ctx, pid, NULL, ret);
-		if (err == -SUTURE_EACCESS)
+		if (err)
 			usleep(1000);
 	}
 	return err;

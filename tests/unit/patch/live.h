@@ -17,7 +17,7 @@ struct victim {
 };
 
 /** Where the build put the victim and the objects; set by live_args(). */
-extern const char *live_victim, *live_lib, *live_fix_exe, *live_fix_both, *live_fix_slow;
+extern const char *live_victim, *live_lib, *live_fix_exe, *live_fix_both, *live_fix_slow, *live_loader, *live_fix_lib;
 extern struct suture_ctx *live_ctx;
 
 /** Makes live_ctx; exits 77 where processes can not be traced. */

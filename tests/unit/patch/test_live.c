@@ -16,6 +16,7 @@
 
 #include <cmocka.h>
 
+#include "lib/mksut.h"
 #include "live.h"
 #include "patch/internal.h"
 
@@ -356,6 +357,59 @@ static void test_exit_in_the_middle(void **state)
 	suture_patch_close(patch);
 }
 
+static struct suture_patch *library_patch(void)
+{
+	return live_open(&(struct mksut){
+		.name = "fix-lib",
+		.object_file = live_fix_lib,
+		.targets = (const char *const[]){ live_lib },
+		.sonames = (const char *const[]){ "libvictim.so" },
+		.n_targets = 1,
+		.funcs = (const struct mksut_func[]){ { "lib_version", "lib_version", 0 } },
+		.n_funcs = 1,
+	});
+}
+
+static void load(struct victim *v, bool loaded)
+{
+	v->shared->hold = !loaded;
+	while (__atomic_load_n(&v->shared->inside, __ATOMIC_SEQ_CST) != !loaded)
+		usleep(500);
+}
+
+/* A patched library is unloaded, and loaded again: with its old code. */
+static void test_library_goes_and_comes(void **state)
+{
+	struct suture_patch *patch = library_patch();
+	struct suture_recovery r;
+	char lib[4096];
+	struct victim v;
+
+	assert_non_null(realpath(live_lib, lib));
+	victim_exec(&v, live_loader, "0", (const char *const[]){ lib, NULL });
+	victim_sees(&v, false);
+	for (int i = 0; i < 5; i++) {
+		live_want(live_enable(v.pid, patch, NULL, NULL), 0, "enable");
+		victim_sees(&v, true);
+		load(&v, false);
+		want_state(v.pid, "fix-lib", SUTURE_STATE_ENABLED, "gone");
+		live_want(live_enable(v.pid, patch, NULL, NULL), -SUTURE_EREFUSED, "enable what is gone");
+		live_want(live_recover(v.pid, &r), -SUTURE_ENOTHING, "recover");
+		if (i % 2) { /* taken out while it is away, or when it is back */
+			live_want(live_disable(v.pid, "fix-lib", NULL), 0, "disable what is gone");
+			load(&v, true);
+		} else {
+			load(&v, true);
+			victim_sees(&v, false);
+			live_want(live_enable(v.pid, patch, NULL, NULL), -SUTURE_EREFUSED, "enable what came back");
+			live_want(live_disable(v.pid, "fix-lib", NULL), 0, "disable what came back");
+		}
+		victim_sees(&v, false);
+	}
+	victim_end(&v);
+	suture_patch_close(patch);
+}
+
 /* A process that starts itself anew all the time: what was begun in one life must not go on in the next. */
 static void test_exec_in_the_middle(void **state)
 {
@@ -407,6 +461,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_check_changes_nothing),
 		cmocka_unit_test(test_exit_in_the_middle),
 		cmocka_unit_test(test_exec_in_the_middle),
+		cmocka_unit_test(test_library_goes_and_comes),
 	};
 
 	live_args(argc, argv);
