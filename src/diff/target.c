@@ -17,7 +17,9 @@
 static int add_slot(void *arg, const struct sut_dynrel *rel)
 {
 	struct sut_target *t = arg;
-	struct sut_slot s = { rel->offset, rel->type, rel->addend, rel->symbol, rel->version };
+	/* gold names the module of a thread-local by a section's symbol, which has no name. */
+	const char *symbol = rel->symbol && *rel->symbol ? rel->symbol : NULL;
+	struct sut_slot s = { rel->offset, rel->type, rel->addend, symbol, rel->version };
 
 	return sut_vec_push(&t->slot, s) ? -ENOMEM : 0;
 }

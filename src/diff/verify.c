@@ -524,6 +524,8 @@ static void judge(struct verifier *f, struct sut_atom *a)
 	} else {
 		a->verdict = SUT_MISMATCH;
 		a->why = f->why;
+		sut_debug(f->u->d->ctx, "%s: %s at %#llx in %s: %s", f->v->name,
+			  *a->name ? a->name : sut_atom_sec(a)->s->name, (unsigned long long)addr, f->t->shown, a->why);
 	}
 }
 
