@@ -175,6 +175,11 @@ static int bind_name(struct sut_unit *u, const struct sut_atom *from, const stru
 	struct sut_dynsym dyn;
 	bool tls = s->type == STT_TLS;
 
+	if (!strcmp(s->name, "_TLS_MODULE_BASE_")) { /* the start of the target's thread-local data; linkers make it */
+		(void)late_symbol(u, t, NULL, s->name, 0, ret);
+		ret->type = STT_TLS;
+		return 0;
+	}
 	if (v && v->bound == SUT_BOUND_ADDR) {
 		known = sut_target_symbol_at(t, s->name, v->bound_addr, tls);
 		a = known && r->branch ? defined_by_units(u->d, t, s->name, &other) : NULL;

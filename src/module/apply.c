@@ -124,6 +124,9 @@ static int relax(struct sut_module *m, const struct mod_sec *s, size_t k, const 
 	unsigned n_skip = 0;
 	size_t a = 0, n = hi - lo;
 
+	/* The base of a local dynamic sequence becomes the thread pointer itself; SUT_RELOC_TLS_DTPOFF adds the rest. */
+	if (pr->sym.v[r->sym].plain && !strcmp(pr->sym.v[r->sym].plain, "_TLS_MODULE_BASE_"))
+		tpoff = 0;
 	/* The addend of a pc-relative field ends at the next instruction: it says -4 where the variable itself
 	 * is meant, and anything beyond that is an offset in the variable. */
 	tpoff += r->howto->kind == SUT_RELOC_TLS_DESC_CALL ? 0 : (uint64_t)r->addend + 4;
