@@ -450,7 +450,7 @@ static void new_source_file(void **state)
 	fx_source(&f, "a.c", "", program);
 	fx_link(&f);
 	fx_change(&f, "extra.c", "long extra(long x) { return x + 9; }\n");
-	fx_replace(&f, "a.c", "long other(long x)\n{\n", "long extra(long);\nlong other(long x)\n{\n	x = extra(x);\n");
+	fx_replace(&f, "a.c", "long other(long x)\n{\n", "long extra(long);\nlong other(long x)\n{\n x = extra(x);\n");
 	fx_build(&f);
 	fx_failed(&f, SUTURE_EREFUSED, "refers to extra");
 	assert_true(fx_noted(&f, "extra.c is new and has no compile command"));
