@@ -306,7 +306,8 @@ static int bind_atom(struct sut_unit *u, const struct sut_atom *from, struct sut
 	case SUT_ATOM_STRING:
 	case SUT_ATOM_CONST:
 	case SUT_ATOM_ANON:
-		if (sut_atom_is_writable(a) && !a->file->gcc) {
+		/* What exception tables refer to are pointers to types, which clang keeps in .data; nothing writes there. */
+		if (sut_atom_is_writable(a) && !a->file->gcc && sut_atom_class(from) != SUT_CLASS_EXCEPT) {
 			(void)sut_fail(u->d->ctx, SUTURE_EREFUSED,
 				       "%s: the new %s uses a writable object without a name, of which "
 				       "the process has one",

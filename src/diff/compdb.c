@@ -371,7 +371,7 @@ char **sut_command_argv(struct sut_diff *d, const struct sut_command *c, enum su
 			const char *out)
 {
 	static const char *const sections[] = { "-ffunction-sections", "-fdata-sections", "-g", "-gdwarf-4" };
-	char **v = sut_pool_alloc(&d->pool, ((size_t)c->argc + 16) * sizeof(*v));
+	char **v = sut_pool_alloc(&d->pool, ((size_t)c->argc + 20) * sizeof(*v));
 	size_t n = 0, first = 1, end;
 	bool skip, define = false;
 
@@ -392,6 +392,11 @@ char **sut_command_argv(struct sut_diff *d, const struct sut_command *c, enum su
 		}
 		v[n++] = define ? c->argv[i] : mirrored(d, c->argv[i], mirror);
 		define = i >= first && !strcmp(c->argv[i], "-D");
+	}
+	if (mirror && mirror == d->mirror_p) { /* to see that it read the patched files */
+		v[n++] = (char *)(uintptr_t) "-MD";
+		v[n++] = (char *)(uintptr_t) "-MF";
+		v[n++] = sut_pool_printf(&d->pool, "%s.d", out);
 	}
 	for (size_t i = 0; kind == SUT_COMPILE_SECTIONS && i < SUT_ARRAY_SIZE(sections); i++)
 		v[n++] = (char *)(uintptr_t)sections[i];

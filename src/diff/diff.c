@@ -46,6 +46,17 @@ static void finish(struct sut_diff *d)
 	sut_pool_free(&d->pool);
 }
 
+static int absolute(struct sut_diff *d, const char *path, const char **ret)
+{
+	char *real = realpath(path, NULL);
+
+	if (!real)
+		return sut_fail(d->ctx, errno == ENOENT ? SUTURE_ENOTFOUND : errno, "%s: %s", path, strerror(errno));
+	*ret = sut_pool_strndup(&d->pool, real, strlen(real));
+	free(real);
+	return *ret ? 0 : sut_nomem(d->ctx);
+}
+
 static int make_scratch(struct sut_diff *d)
 {
 	const char *tmp = getenv("TMPDIR");
@@ -56,20 +67,12 @@ static int make_scratch(struct sut_diff *d)
 	if (!mkdtemp(path))
 		return sut_fail(d->ctx, errno, "cannot make a scratch directory %s: %s", path, strerror(errno));
 	d->scratch = path;
-	if (d->opts->keep && mkdir(d->opts->keep, 0777) && errno != EEXIST)
+	d->objects = d->scratch;
+	if (!d->opts->keep)
+		return 0;
+	if (mkdir(d->opts->keep, 0777) && errno != EEXIST)
 		return sut_fail(d->ctx, errno, "cannot make the directory %s: %s", d->opts->keep, strerror(errno));
-	return 0;
-}
-
-static int absolute(struct sut_diff *d, const char *path, const char **ret)
-{
-	char *real = realpath(path, NULL);
-
-	if (!real)
-		return sut_fail(d->ctx, errno == ENOENT ? SUTURE_ENOTFOUND : errno, "%s: %s", path, strerror(errno));
-	*ret = sut_pool_strndup(&d->pool, real, strlen(real));
-	free(real);
-	return *ret ? 0 : sut_nomem(d->ctx);
+	return absolute(d, d->opts->keep, &d->objects); /* compilers run elsewhere */
 }
 
 /* The patch's name: as asked, else the output's without directory and ".sut". */

@@ -365,6 +365,7 @@ struct sut_diff {
 	struct sut_pool pool;
 	const char *srcdir; /* real path */
 	char *scratch;
+	const char *objects; /* directory of the objects: scratch, or the one to keep */
 	const struct sut_arch *arch;
 	SUT_VEC(struct sut_target) target;
 	struct sut_compdb db;
@@ -380,6 +381,8 @@ int sut_diff_note(struct sut_diff *d, const char *fmt, ...) sut_printf(2, 3) __m
 /* reach.c */
 /** Marks the commands that the difference reaches. */
 int sut_units_reach(struct sut_diff *d) __must_check;
+/** Refuses when a compilation in the mirror (dependencies in @path) has read a changed file from the true tree. */
+int sut_reach_check(struct sut_diff *d, struct sut_command *c, const char *path) __must_check;
 
 /* units.c */
 /** Compiles as recorded; makes units of the objects that the targets hold. */

@@ -132,16 +132,12 @@ static bool named_in_command(const struct sut_diff *d, const char *rel)
 /* One dependency of a command: if it is a file of the difference, the command is reached. */
 static int depends_on(struct sut_diff *d, struct sut_command *c, const char *word)
 {
-	char *path = sut_path_clean(&d->pool, c->dir, word);
-	const char *rel;
+	const char *dir = d->db.moved ? sut_pool_printf(&d->pool, "%s%s", d->mirror_o, c->dir) : c->dir;
+	char *path = dir ? sut_path_clean(&d->pool, dir, word) : NULL, *real = path ? realpath(path, NULL) : NULL;
+	const char *rel = real ? sut_path_below(d->srcdir, real) : NULL;
 
 	if (!path)
 		return sut_nomem(d->ctx);
-	if (d->mirror_o && sut_path_below(d->mirror_o, path))
-		path += strlen(d->mirror_o);
-	rel = sut_path_below(d->db.root, path);
-	if (!rel)
-		rel = sut_path_below(d->srcdir, path);
 	for (size_t i = 0; rel && i < d->file.n; i++) {
 		struct sut_diff_file *f = &d->file.v[i];
 
@@ -152,11 +148,13 @@ static int depends_on(struct sut_diff *d, struct sut_command *c, const char *wor
 			c->via = f->rel;
 		c->reached = true;
 	}
+	free(real);
 	return 0;
 }
 
-/* A rule as make reads it: "a.o: b.c \ c.h"; blanks in names are escaped. */
-static int read_deps(struct sut_diff *d, struct sut_command *c, const char *path)
+/* A rule as make reads it: "a.o: b.c \ c.h"; blanks in names are escaped. Calls @fn for each prerequisite. */
+static int read_deps(struct sut_diff *d, struct sut_command *c, const char *path,
+		     int (*fn)(struct sut_diff *, struct sut_command *, const char *))
 {
 	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC);
 	char *text, *p, word[4096];
@@ -177,7 +175,7 @@ static int read_deps(struct sut_diff *d, struct sut_command *c, const char *path
 		} else {
 			word[n] = '\0';
 			if (n && word[n - 1] != ':')
-				err = depends_on(d, c, word);
+				err = fn(d, c, word);
 			n = 0;
 			if (!*p)
 				break;
@@ -218,9 +216,38 @@ static int ask_compilers(struct sut_diff *d)
 			return sut_hint(d->ctx, "whether this file includes a changed one is not known; build the tree "
 						"once, so that generated files exist");
 		}
-		err = read_deps(d, &d->db.cmd.v[i], sut_pool_printf(&d->pool, "%s/deps%zu", d->scratch, i));
+		err = read_deps(d, &d->db.cmd.v[i], sut_pool_printf(&d->pool, "%s/deps%zu", d->scratch, i), depends_on);
 	}
 	return err;
+}
+
+/* One file that a compilation in the mirror has read. */
+static int read_in_mirror(struct sut_diff *d, struct sut_command *c, const char *word)
+{
+	const char *dir = sut_pool_printf(&d->pool, "%s%s", d->mirror_p, c->dir);
+	char *path = dir ? sut_path_clean(&d->pool, dir, word) : NULL, *real;
+	const char *rel;
+	int err = 0;
+
+	if (!path)
+		return sut_nomem(d->ctx);
+	real = realpath(path, NULL); /* files that are not changed are links into the true tree */
+	rel = real ? sut_path_below(d->srcdir, real) : NULL;
+	for (size_t i = 0; rel && !err && i < d->file.n; i++)
+		if (d->file.v[i].rel && !strcmp(d->file.v[i].rel, rel)) {
+			(void)sut_fail(d->ctx, SUTURE_EREFUSED,
+				       "%s includes %s by the path %s, which a copy of the tree can "
+				       "not stand in for",
+				       c->rel ? c->rel : c->file, rel, path);
+			err = sut_hint(d->ctx, "record the commands again with plain paths below the source tree");
+		}
+	free(real);
+	return err;
+}
+
+int sut_reach_check(struct sut_diff *d, struct sut_command *c, const char *path)
+{
+	return path ? read_deps(d, c, path, read_in_mirror) : sut_nomem(d->ctx);
 }
 
 /* ---- reach ---- */

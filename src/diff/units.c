@@ -36,7 +36,7 @@ static const char *mirror_for(const struct sut_diff *d, char which)
 /* The file that holds one object of a command: kept by the user's wish, else scratch. */
 static const char *object_path(struct sut_diff *d, const struct sut_command *c, char which)
 {
-	const char *dir = d->opts->keep ? d->opts->keep : d->scratch;
+	const char *dir = d->objects;
 	char *name = sut_pool_printf(&d->pool, "%s", c->rel ? c->rel : base_name(c->file));
 
 	for (char *p = name; p && *p; p++)
@@ -64,7 +64,7 @@ static int make_job(struct sut_diff *d, const struct sut_command *c, char which,
 	return ret->argv && ret->dir && ret->log ? 0 : sut_nomem(d->ctx);
 }
 
-static int open_object(struct sut_diff *d, const struct sut_command *c, char which, struct sut_ofile **ret)
+static int open_object(struct sut_diff *d, struct sut_command *c, char which, struct sut_ofile **ret)
 {
 	const char *path = object_path(d, c, which);
 	const char *name = sut_pool_printf(&d->pool, "%s (%s)", c->rel ? c->rel : c->file,
@@ -73,7 +73,9 @@ static int open_object(struct sut_diff *d, const struct sut_command *c, char whi
 
 	if (!path || !name)
 		return sut_nomem(d->ctx);
-	err = sut_ofile_open(d->ctx, &d->pool, path, name, ret);
+	err = which == 'p' || which == 'q' ? sut_reach_check(d, c, sut_pool_printf(&d->pool, "%s.d", path)) : 0;
+	if (!err)
+		err = sut_ofile_open(d->ctx, &d->pool, path, name, ret);
 	if (err)
 		return err;
 	if (sut_vec_push(&d->ofile, *ret)) {

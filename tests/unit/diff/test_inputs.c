@@ -232,6 +232,24 @@ static void build_directory(void **state)
 	fx_deinit(&f);
 }
 
+/* A path into the tree that is not written as the tree's: the patched copy would not be read. */
+static void hidden_path(void **state)
+{
+	struct fx f;
+
+	fx_init(&f);
+	fx_write(&f, "include/step.h", "static inline long step(long x) { return x + 4; }\n");
+	fx_source(&f, "src/a.c", "-I../link",
+		  "#include <step.h>\n" NOINLINE
+		  "long parse(long x) { return step(x); }\nint main(void) { return (int)parse(1); }\n");
+	fx_run(&f, "ln -s tree/include link");
+	fx_link(&f);
+	fx_replace(&f, "include/step.h", "x + 4", "x - 44");
+	fx_build(&f);
+	fx_failed(&f, SUTURE_EREFUSED, "includes include/step.h by the path");
+	fx_deinit(&f);
+}
+
 /* One file, three commands: the one whose object is in the target is found. */
 static void several_commands(void **state)
 {
@@ -404,6 +422,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(two_differences),
 		cmocka_unit_test(moved_tree),
 		cmocka_unit_test(build_directory),
+		cmocka_unit_test(hidden_path),
 		cmocka_unit_test(several_commands),
 		cmocka_unit_test(siblings),
 		cmocka_unit_test(unit_of_another_program),
