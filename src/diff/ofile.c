@@ -129,6 +129,8 @@ static int read_sections(struct sut_ofile *f)
 			f->gcc = memmem(s->data, s->size, "GCC:", 4) && !memmem(s->data, s->size, "clang", 5);
 		if (f->sec.v[i].class != SUT_CLASS_SKIP && s->type != SHT_NOBITS && s->size && !s->data)
 			return damaged(f, "a section without bytes");
+		if (s->align & (s->align - 1) || s->align > 1u << 24)
+			return damaged(f, "a section's alignment");
 	}
 	return 0;
 }
