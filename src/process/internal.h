@@ -7,7 +7,8 @@
  *	objects.c  mappings to objects, their files, their order
  *	memory.c   the operations of struct sut_mem
  *	event.c    waiting, the tool's own signals, what a stop means
- *	threads.c  seize, stop, release
+ *	seize.c    seizing one thread
+ *	threads.c  stop, release
  *	heal.c     where the frame that heals a borrowed thread can lie
  *	remote.c   borrowing, system calls
  *	seccomp.c  what a thread's filters would say
@@ -18,6 +19,7 @@
 
 #include <signal.h>
 #include <sys/ptrace.h>
+#include <time.h>
 
 #include "process/process.h"
 #include "process/unwind.h"
@@ -168,11 +170,22 @@ void sut_event_wait(uint64_t ns);
 void sut_hold_begin(struct suture_process *p);
 void sut_hold_end(struct suture_process *p);
 
+/* seize.c */
+/** Keeps an exec and sut_thread_seize() from waiting for each other. */
+struct sut_seize_guard {
+	bool on;
+	timer_t timer;
+	sigset_t old;
+};
+/** To be held over all calls of sut_thread_seize(); @more: how many there may be. Ended by sut_seize_guard_end(). */
+int sut_seize_guard(struct suture_process *p, size_t more, struct sut_seize_guard *ret) __must_check;
+void sut_seize_guard_end(struct sut_seize_guard *g);
+/** Seizes a thread: 0, -ESRCH (it is gone), or a recorded failure. */
+int sut_thread_seize(struct suture_process *p, pid_t tid) __must_check;
+
 /* threads.c */
 /** -SUTURE_EGONE, with how it went. */
 int sut_fail_gone(struct suture_process *p);
-/** Seizes a thread: 0, -ESRCH (it is gone), or a recorded failure. */
-int sut_thread_seize(struct suture_process *p, pid_t tid) __must_check;
 /** Seizes and interrupts @tid and waits until it is stopped by that and by nothing else; it becomes an entry of the
  *  (empty) list. 0, -ESRCH, -SUTURE_ETIMEOUT (nothing recorded for these two), or a recorded failure. */
 int sut_thread_hold_one(struct suture_process *p, pid_t tid, uint64_t deadline) __must_check;

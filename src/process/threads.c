@@ -34,8 +34,6 @@
 
 #include "process/internal.h"
 
-#define SEIZE_OPTIONS \
-	(PTRACE_O_TRACESYSGOOD | PTRACE_O_TRACECLONE | PTRACE_O_TRACEFORK | PTRACE_O_TRACEVFORK | PTRACE_O_TRACEEXEC)
 #define HOLD_FIRST_NS 20000000u /* how long the first attempt of a common stop may hold anyone */
 #define HOLD_STUCK_NS 5000000u /* and one that is made although a thread seems not to be stoppable */
 
@@ -142,47 +140,6 @@ static void make_late(struct suture_process *p, const struct sut_thread *t)
 
 /* -- seizing ---------------------------------------------------------------------------------- */
 
-/* 0, -ESRCH (gone or going), 1 (traced by @tracer), or another -errno. */
-static int seize_once(struct suture_process *p, pid_t tid, long *tracer)
-{
-	struct sut_stat st;
-	int err;
-
-	if (!ptrace(PTRACE_SEIZE, tid, 0, SEIZE_OPTIONS))
-		return 0;
-	err = errno;
-	if (err == ESRCH || sut_procfs_stat(p->pid, tid, &st) || st.state == 'Z' || st.state == 'X')
-		return -ESRCH;
-	*tracer = sut_procfs_status_num(p->pid, tid, "TracerPid", 0);
-	if (*tracer == gettid())
-		return 0; /* born of a seized thread, and not told of yet */
-	return *tracer ? 1 : -err;
-}
-
-int sut_thread_seize(struct suture_process *p, pid_t tid)
-{
-	long tracer = 0;
-	char comm[16];
-	int err = seize_once(p, tid, &tracer);
-
-	/* Perhaps it was ending, and is another by now. */
-	for (unsigned i = 0; i < 3 && err && err != -ESRCH; i++) {
-		usleep(1000);
-		err = seize_once(p, tid, &tracer);
-	}
-	if (!err || err == -ESRCH)
-		return err;
-	if (err == 1) {
-		sut_procfs_comm((pid_t)tracer, comm);
-		sut_fail(p->ctx, SUTURE_EACCESS, "thread %d of %s[%d] is traced by %s[%ld]", tid, p->comm, p->pid, comm,
-			 tracer);
-		return sut_hint(p->ctx, "end the debugger, or detach it from the process");
-	}
-	sut_fail(p->ctx, SUTURE_EACCESS, "thread %d of %s[%d] can not be traced: %s", tid, p->comm, p->pid,
-		 strerror(-err));
-	return sut_hint(p->ctx, "run as root, or with CAP_SYS_PTRACE in the process's user namespace");
-}
-
 static bool is_late(struct suture_process *p, pid_t tid)
 {
 	struct sut_priv *pr = p->priv;
@@ -196,7 +153,7 @@ static bool is_late(struct suture_process *p, pid_t tid)
 }
 
 /* Seizes every listed thread that is not in the list yet. @sifted: the listing has no threads of the kernel's any more. */
-static int seize_new(struct suture_process *p, bool sifted)
+static int seize_listed(struct suture_process *p, bool sifted)
 {
 	struct sut_priv *pr = p->priv;
 	size_t hint = 0;
@@ -222,6 +179,18 @@ static int seize_new(struct suture_process *p, bool sifted)
 		t->dead = err;
 	}
 	return 0;
+}
+
+static int seize_new(struct suture_process *p, bool sifted)
+{
+	struct sut_seize_guard guard;
+	int err = sut_seize_guard(p, sut_priv(p)->tids.n, &guard);
+
+	if (err)
+		return err;
+	err = seize_listed(p, sifted);
+	sut_seize_guard_end(&guard);
+	return err;
 }
 
 /* A child or thread made by a seized thread is seized from birth. */
@@ -559,11 +528,18 @@ int sut_process_stop(struct suture_process *p, unsigned timeout_ms)
 
 int sut_thread_hold_one(struct suture_process *p, pid_t tid, uint64_t deadline)
 {
+	struct sut_seize_guard guard = { 0 };
 	struct stuck why = { 0 };
 	struct sut_thread *t;
-	int err = is_late(p, tid) ? 0 : sut_thread_seize(p, tid);
+	int err = 0;
 	bool dead;
 
+	if (!is_late(p, tid)) {
+		err = sut_seize_guard(p, 1, &guard);
+		if (!err)
+			err = sut_thread_seize(p, tid);
+		sut_seize_guard_end(&guard);
+	}
 	if (err)
 		return err;
 	t = add(p, tid);

@@ -314,6 +314,29 @@ static void an_exec_meanwhile(void **state)
 	assert_int_equal(t.errors, 0);
 }
 
+/*
+ * An exec waits for a thread that we hold, and we would wait for the exec: seizing sleeps on a lock that the exec has.
+ * Without the timer of seize.c this never ends.
+ */
+static void an_exec_and_a_thread_of_ours(void **state)
+{
+	struct suture_process *p;
+	struct target t;
+
+	target_start(&t, "sleep", "3", "exec");
+	p = attach(t.pid);
+	check(p, sut_process_borrow(p, 1000));
+	assert_int_not_equal(p->borrowed->tid, t.pid);
+	kill(t.pid, SIGUSR1);
+	while (!strchr(thread_states(t.pid), 'Z')) /* killed by the exec, and ours to collect */
+		usleep(1000);
+	assert_int_equal(sut_process_stop(p, 5000), -SUTURE_EGONE);
+	sut_process_release(p);
+	suture_process_detach(p);
+	target_stop(&t);
+	assert_int_equal(t.errors, 0);
+}
+
 static void our_own_signals_wait(void **state)
 {
 	struct suture_process *p;
@@ -396,6 +419,7 @@ int main(void)
 		cmocka_unit_test(a_leader_that_has_ended),
 		cmocka_unit_test(who_can_not_be_stopped),
 		cmocka_unit_test(an_exec_meanwhile),
+		cmocka_unit_test(an_exec_and_a_thread_of_ours),
 		cmocka_unit_test(our_own_signals_wait),
 		cmocka_unit_test(other_children_are_left_alone),
 		cmocka_unit_test(many_threads),
