@@ -32,3 +32,44 @@ const struct sut_arch *sut_arch_host(void)
 	return NULL;
 #endif
 }
+
+/* Byte @i of the bits that are the field, and of what stands in them before. */
+static uint8_t mask_byte(const struct sut_reloc_howto *howto, unsigned i)
+{
+	return howto->mask ? (uint8_t)(howto->mask >> (8 * i)) : 0xff;
+}
+
+static uint8_t idle_byte(const struct sut_reloc_howto *howto, unsigned i)
+{
+	return howto->mask ? (uint8_t)(howto->idle >> (8 * i)) : 0;
+}
+
+bool sut_reloc_field_idle(const struct sut_reloc_howto *howto, const uint8_t *place)
+{
+	for (unsigned i = 0; i < howto->size; i++)
+		if ((place[i] & mask_byte(howto, i)) != idle_byte(howto, i))
+			return false;
+	return true;
+}
+
+void sut_reloc_field_clear(const struct sut_reloc_howto *howto, uint8_t *place)
+{
+	for (unsigned i = 0; i < howto->size; i++)
+		place[i] = (uint8_t)((place[i] & ~mask_byte(howto, i)) | idle_byte(howto, i));
+}
+
+bool sut_reloc_field_equal(const struct sut_reloc_howto *howto, const uint8_t *a, const uint8_t *b)
+{
+	for (unsigned i = 0; i < howto->size; i++)
+		if ((a[i] ^ b[i]) & mask_byte(howto, i))
+			return false;
+	return true;
+}
+
+bool sut_reloc_rest_equal(const struct sut_reloc_howto *howto, const uint8_t *a, const uint8_t *b)
+{
+	for (unsigned i = 0; i < howto->size; i++)
+		if ((a[i] ^ b[i]) & ~mask_byte(howto, i))
+			return false;
+	return true;
+}

@@ -21,6 +21,7 @@ static const uint8_t entry_cfi[] = {
 const struct sut_arch sut_arch_x86_64 = {
 	.name = "x86_64",
 	.e_machine = EM_X86_64,
+	.insn_align = 1,
 	.jump_size = SUT_X86_JUMP_SIZE,
 	.jump_reach = SUT_X86_JUMP_REACH,
 
@@ -51,6 +52,7 @@ const struct sut_arch sut_arch_x86_64 = {
 	.dyn_dtpmod = R_X86_64_DTPMOD64,
 	.entry_cfi = entry_cfi,
 	.entry_cfi_size = sizeof(entry_cfi),
+	.tls_addend_bias = 4,
 
 	.regs_size = SUT_X86_REGS_SIZE,
 	.regs_pc = sut_x86_regs_pc,
@@ -60,6 +62,7 @@ const struct sut_arch sut_arch_x86_64 = {
 	.n_dwarf_regs = SUT_X86_N_DWARF_REGS,
 	.dwarf_sp = 7,
 	.dwarf_ra = 16,
+	.dwarf_pc = 16,
 	.regs_dwarf = sut_x86_regs_dwarf,
 	.regs_in_syscall = sut_x86_regs_in_syscall,
 	.red_zone = 128,
