@@ -102,6 +102,30 @@ static void writes_without_proc_mem(void **state)
 	target_stop_clean(&t);
 }
 
+/* The same with no thread stopped: no other way. Refused, with a word on why, and nothing is written. */
+static void no_way_to_write(void **state)
+{
+	struct suture_process *p;
+	uint8_t before[8], now[8];
+	struct target t;
+	int fd;
+
+	target_start(&t, "calls");
+	p = attach(t.pid);
+	check(p, sut_mem_read(&p->mem, t.main, before, sizeof(before)));
+	fd = p->mem_fd;
+	p->mem_fd = open("/dev/full", O_WRONLY | O_CLOEXEC);
+	assert_int_equal(sut_mem_write(&p->mem, t.main, "\xcc\xcc", 2), -SUTURE_EFAILED);
+	close(p->mem_fd);
+	p->mem_fd = fd;
+	assert_non_null(strstr(suture_ctx_error(p->ctx)->message, "can not be written"));
+	assert_non_null(strstr(suture_ctx_error(p->ctx)->hint, "proc_mem.force_override"));
+	check(p, sut_mem_read(&p->mem, t.main, now, sizeof(now)));
+	assert_memory_equal(before, now, sizeof(now));
+	suture_process_detach(p);
+	target_stop_clean(&t);
+}
+
 static const struct sut_map *text_map(struct suture_process *p, uint64_t at)
 {
 	const struct sut_map *m = sut_maps_at(&p->maps, at);
@@ -485,6 +509,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(memory_comes_and_goes),
 		cmocka_unit_test(writes_without_proc_mem),
+		cmocka_unit_test(no_way_to_write),
 		cmocka_unit_test(the_mapped_file_can_be_opened),
 		cmocka_unit_test(another_file_is_not_taken_for_it),
 		cmocka_unit_test(private_pages_and_flags_are_seen),
