@@ -9,7 +9,8 @@
  *
  * The journal is the exception: it lists the shadows of text (text/poke.h) that a tool has made and not
  * moved yet, or (text 0) the address space where it is making them, so that a recovery can unmap them; an
- * entry of length 0 ends it.
+ * entry of length 0 ends it. A room is listed only while all of it is ours: before a part of it is unmapped the
+ * entry goes, because a recovery could not tell what the target maps there afterwards from what was reserved.
  *
  * In the target: struct sut_site_table, then n_sites struct sut_site_entry, then the journal, then strings.
  * Little-endian.

@@ -356,6 +356,15 @@ static int check_writable(struct sut_unit *u, const struct sut_poke_batch *b)
 	return 0;
 }
 
+/* The room is about to have holes, and the target may map memory of its own there: from now on the journal lists the
+ * shadows by themselves. */
+static int leaving_room(void *arg, const struct sut_poke_batch *b)
+{
+	struct sut_unit *u = arg;
+
+	return sut_journal_write(u->p, u->rec, &u->sites, b);
+}
+
 /* Reserves the address space that the batch's duplicates take, and notes it: a tool that dies while they are made leaves
  * nothing that can not be found. A target that has none to spare goes without. */
 static int reserve_room(struct sut_unit *u, struct sut_poke_batch *b)
@@ -370,7 +379,7 @@ static int reserve_room(struct sut_unit *u, struct sut_poke_batch *b)
 	err = sut_mem_syscall(sut_process_mem(u->p), &addr, SUT_SYS_MMAP, 0, len, PROT_NONE, anonymous, (uint64_t)-1);
 	if (err || (addr < 0 && addr >= -4095))
 		return err;
-	sut_poke_use_room(b, (uint64_t)addr, len);
+	sut_poke_use_room(b, (uint64_t)addr, len, leaving_room, u);
 	return sut_journal_write_room(u->p, u->rec, &u->sites, (uint64_t)addr, len);
 }
 

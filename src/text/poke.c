@@ -60,6 +60,9 @@ struct sut_poke_batch {
 	SUT_VEC(struct region) region;
 	SUT_VEC(struct sut_pristine) given;
 	uint64_t room, room_end; /* reserved by the caller and not used yet */
+	int (*leaving)(void *arg,
+		       const struct sut_poke_batch *b); /* to be told before a part of it goes, NULL: it was */
+	void *leaving_arg;
 	enum sut_poke_method method;
 	bool committed;
 	char why[200];
@@ -323,6 +326,16 @@ static uint64_t take_room(struct sut_poke_batch *b, uint64_t len)
 	return at;
 }
 
+/* The caller's room is not whole any more from here on. */
+static int tell_leaving(struct sut_poke_batch *b)
+{
+	int err = b->leaving ? b->leaving(b->leaving_arg, b) : 0;
+
+	if (!err)
+		b->leaving = NULL;
+	return err;
+}
+
 /* 1: the kernel does not know MREMAP_DONTUNMAP here; else an error, or 0 with the address. */
 static int duplicate(struct sut_poke_batch *b, uint64_t addr, uint64_t len, uint64_t *ret)
 {
@@ -332,8 +345,10 @@ static int duplicate(struct sut_poke_batch *b, uint64_t addr, uint64_t len, uint
 
 	if (err)
 		return err;
-	if (got < 0 && got >= -4095)
-		return 1; /* the place in the room may be a hole by now: not used again */
+	if (got < 0 && got >= -4095) { /* the place in the room may be a hole by now: not used again */
+		err = at ? tell_leaving(b) : 0;
+		return err ? err : 1;
+	}
 	*ret = (uint64_t)got;
 	return 0;
 }
@@ -341,8 +356,9 @@ static int duplicate(struct sut_poke_batch *b, uint64_t addr, uint64_t len, uint
 static int unmap(struct sut_poke_batch *b, uint64_t addr, uint64_t len)
 {
 	uint64_t got;
+	int err = tell_leaving(b);
 
-	return sut_mem_call(b->mem, "munmap", &got, SUT_SYS_MUNMAP, (const uint64_t[6]){ addr, len });
+	return err ? err : sut_mem_call(b->mem, "munmap", &got, SUT_SYS_MUNMAP, (const uint64_t[6]){ addr, len });
 }
 
 /* Maps the file of the run again, by a descriptor that the target opens. 1: it can not. */
@@ -649,10 +665,13 @@ int sut_poke_room(struct sut_poke_batch *b, uint64_t *ret)
 	return err;
 }
 
-void sut_poke_use_room(struct sut_poke_batch *b, uint64_t addr, uint64_t len)
+void sut_poke_use_room(struct sut_poke_batch *b, uint64_t addr, uint64_t len,
+		       int (*leaving)(void *arg, const struct sut_poke_batch *b), void *arg)
 {
 	b->room = addr;
 	b->room_end = addr + len;
+	b->leaving = leaving;
+	b->leaving_arg = arg;
 }
 
 /* What is left of the caller's room goes. */

@@ -58,8 +58,13 @@ int sut_poke_use_pristine(struct sut_poke_batch *b, const struct sut_pristine *p
  * dies during prepare. The batch's pokes and pristines must be complete. Needs no held thread.
  */
 int sut_poke_room(struct sut_poke_batch *b, uint64_t *ret) __must_check;
-/** Prepare puts its duplicates into [addr, addr+len), as long as they fit, and unmaps what it does not need of it. */
-void sut_poke_use_room(struct sut_poke_batch *b, uint64_t addr, uint64_t len);
+/**
+ * Prepare puts its duplicates into [addr, addr+len), as long as they fit, and unmaps what it does not need of it. Before
+ * the first piece of it is unmapped (in prepare or drop) @leaving is called: what was noted of the room must be no more,
+ * because what the target maps there from then on is its own. While @leaving fails nothing is unmapped.
+ */
+void sut_poke_use_room(struct sut_poke_batch *b, uint64_t addr, uint64_t len,
+		       int (*leaving)(void *arg, const struct sut_poke_batch *b), void *arg);
 /**
  * Verifies that memory holds the expected bytes and makes the shadows. Needs a held thread
  * (system calls). Nothing of the text has changed afterwards. @force_write: never swap.

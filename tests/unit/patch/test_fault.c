@@ -6,11 +6,13 @@
  */
 #include <errno.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -22,6 +24,8 @@
 static const struct sut_mem_ops *real;
 static unsigned calls, fail_at; /* 0: never */
 static bool fail_on; /* every call after that one as well */
+static unsigned changes, die_after; /* this process ends after so many writes and system calls, 0: never */
+static bool no_duplicates; /* the kernel duplicates nothing, and no file can be opened: text is written plainly */
 
 static bool fails(struct sut_mem *mem, int *ret)
 {
@@ -39,19 +43,30 @@ static int f_read(struct sut_mem *mem, uint64_t addr, void *buf, size_t len)
 	return fails(mem, &err) ? err : real->read(mem, addr, buf, len);
 }
 
+static int done(int err)
+{
+	if (++changes == die_after)
+		raise(SIGKILL);
+	return err;
+}
+
 static int f_write(struct sut_mem *mem, uint64_t addr, const void *buf, size_t len)
 {
 	int err;
 
-	return fails(mem, &err) ? err : real->write(mem, addr, buf, len);
+	return fails(mem, &err) ? err : done(real->write(mem, addr, buf, len));
 }
 
 static int f_syscall(struct sut_mem *mem, enum sut_sys sys, const uint64_t args[6], int64_t *ret)
 {
 	int err;
 
+	if (no_duplicates && sys == SUT_SYS_MREMAP) {
+		*ret = -EINVAL;
+		return done(0);
+	}
 	if (!fails(mem, &err))
-		return real->syscall(mem, sys, args, ret);
+		return done(real->syscall(mem, sys, args, ret));
 	/* Every other time the kernel says no, else the call can not be made. */
 	if (calls % 2)
 		return err;
@@ -84,6 +99,8 @@ static int f_open_mapped(struct sut_mem *mem, const struct sut_map *map, int *re
 {
 	int err;
 
+	if (no_duplicates)
+		return sut_fail(mem->ctx, SUTURE_EFAILED, "no file can be opened");
 	return fails(mem, &err) ? err : real->open_mapped(mem, map, ret);
 }
 
@@ -111,7 +128,7 @@ static int faulty_call(struct victim *v, struct suture_patch *patch, const struc
 
 	live_want(suture_process_attach(live_ctx, v->pid, NULL, &p), 0, "attach");
 	p->mem.ops = make_faulty(p->mem.ops);
-	calls = 0;
+	calls = changes = 0;
 	fail_at = at;
 	fail_on = on;
 	if (enable)
@@ -246,6 +263,82 @@ static void test_writing(void **state)
 	suture_patch_close(patch);
 }
 
+/* Whether the journal of the record in hand lists a room; *ret_holes: its pages that are not mapped. */
+static bool noted_room(pid_t pid, unsigned *ret_holes)
+{
+	struct suture_process *p = NULL;
+	struct sut_registry *reg = NULL;
+	struct sut_pristine room = { 0 };
+	bool noted = false;
+
+	live_want(suture_process_attach(live_ctx, pid, NULL, &p), 0, "attach");
+	live_want(sut_registry_read(p, &reg), 0, "registry");
+	for (size_t i = 0; reg->addr && i < SUT_REGISTRY_RECORDS; i++) {
+		const struct sut_record *rec = &reg->rec[i];
+		struct sut_sites sites = { 0 };
+
+		if (rec->kind != SUT_RECORD_PATCH || sut_sites_read(p, rec, &sites))
+			continue;
+		live_want(sut_mem_read(sut_process_mem(p),
+				       rec->table + sizeof(struct sut_site_table) +
+					       sites.v.n * sizeof(struct sut_site_entry),
+				       &room, sizeof(room)),
+			  0, "journal");
+		sut_sites_free(&sites);
+		if (room.text || !room.len)
+			continue;
+		noted = true;
+		for (uint64_t at = room.copy; at < room.copy + room.len; at += sut_process_mem(p)->page_size)
+			*ret_holes += !sut_maps_at(&p->maps, at);
+	}
+	sut_registry_free(reg);
+	suture_process_detach(p);
+	return noted;
+}
+
+/* A recovery unmaps what lies in a room that a dead tool has noted. So at no moment may that be anything but the tool's
+ * own: a hole in it would be filled by the next mmap() of the target. */
+static void die_at_each(struct suture_patch *patch)
+{
+	unsigned noted = 0, at = 0, holes = 0;
+	struct suture_recovery r;
+	struct victim v;
+	int status = 0;
+
+	victim_start(&v, "1", NULL);
+	for (at = 1; at == 1 || WIFSIGNALED(status); at++) {
+		pid_t tool = fork();
+
+		assert_true(tool >= 0);
+		if (!tool) {
+			die_after = at;
+			_exit(faulty_call(&v, patch, NULL, 0, false, true) ? 1 : 0);
+		}
+		assert_int_equal(waitpid(tool, &status, 0), tool);
+		noted += noted_room(v.pid, &holes);
+		if (holes)
+			fail_msg("a tool that dies after %u changes leaves %u pages of its room to others", at, holes);
+		if (live_recover(v.pid, &r) == 0 && r.finished)
+			live_want(live_disable(v.pid, suture_patch_name(patch), NULL), 0, "disable");
+	}
+	assert_true(WIFEXITED(status) && !WEXITSTATUS(status));
+	print_message("%u changes, the room was noted at %u of them\n", at - 1, noted);
+	assert_true(noted > 2);
+	live_want(live_disable(v.pid, suture_patch_name(patch), NULL), 0, "disable in the end");
+	victim_end(&v);
+}
+
+static void test_room_is_whole(void **state)
+{
+	struct suture_patch *patch = live_patch_exe();
+
+	die_at_each(patch);
+	no_duplicates = true;
+	die_at_each(patch);
+	no_duplicates = false;
+	suture_patch_close(patch);
+}
+
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
@@ -256,6 +349,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_disable_for_good),
 		cmocka_unit_test(test_disable_two_objects),
 		cmocka_unit_test(test_writing),
+		cmocka_unit_test(test_room_is_whole),
 	};
 
 	live_args(argc, argv);

@@ -476,7 +476,7 @@ static void test_room(void **state)
 		assert_int_equal(room, want);
 		room += 3 * page; /* more than it needs */
 		addr = (uint64_t)(uintptr_t)mmap(NULL, room, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-		sut_poke_use_room(b, addr, room);
+		sut_poke_use_room(b, addr, room, NULL, NULL);
 		assert_int_equal(sut_poke_prepare(b, false), 0);
 		assert_int_equal(sut_poke_shadows(b, made, PRISTINE_CAP), 1);
 		assert_true(made[0].copy >= addr && made[0].copy + made[0].len <= addr + room);
@@ -509,7 +509,7 @@ static void test_too_little_room(void **state)
 	uint64_t addr = (uint64_t)(uintptr_t)mmap(NULL, page, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	struct sut_maps maps;
 
-	sut_poke_use_room(b, addr, page);
+	sut_poke_use_room(b, addr, page, NULL, NULL);
 	assert_int_equal(sut_poke_prepare(b, false), 0);
 	assert_int_equal(sut_poke_method(b), SUT_POKE_SWAP);
 	assert_int_equal(t.mem.ops->maps(&t.mem, &maps), 0);
