@@ -387,6 +387,7 @@ struct sut_arch {
 };
 
 extern const struct sut_arch sut_arch_x86_64;
+extern const struct sut_arch sut_arch_ppc64le;
 
 /* Fields of relocations (arch.c); @place has howto->size bytes. */
 /** Whether the field is as the compiler left it. */
