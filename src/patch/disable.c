@@ -249,7 +249,7 @@ int suture_patch_disable(struct suture_process *p, const char *name, const struc
 			 struct suture_report **ret)
 {
 	struct disable d = { .p = p, .name = name, .opts = opts, .started = sut_now_ns() };
-	int err = sut_target_lock(p);
+	int err = sut_target_lock(p, opts);
 
 	if (err)
 		return err;

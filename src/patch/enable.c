@@ -510,7 +510,7 @@ int suture_patch_enable(struct suture_process *p, struct suture_patch *patch, co
 			struct suture_report **ret)
 {
 	struct enable e = { .p = p, .patch = patch, .opts = opts, .started = sut_now_ns() };
-	int err = sut_target_lock(p);
+	int err = sut_target_lock(p, opts);
 
 	if (err)
 		return err;
@@ -570,7 +570,7 @@ static int check_run(struct enable *e)
 int suture_patch_check(struct suture_process *p, struct suture_patch *patch, struct suture_report **ret)
 {
 	struct enable e = { .p = p, .patch = patch, .started = sut_now_ns() };
-	int err = sut_target_lock(p);
+	int err = sut_target_lock(p, NULL);
 
 	if (err)
 		return err;

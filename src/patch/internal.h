@@ -159,8 +159,9 @@ void sut_error_keep(struct suture_ctx *ctx, struct sut_error_kept *ret);
 void sut_error_restore(struct suture_ctx *ctx, const struct sut_error_kept *kept);
 /** The undoing failed as well: -SUTURE_EDAMAGED with both texts. @state: in what state the process is. */
 int sut_error_not_undone(struct suture_process *p, const struct sut_error_kept *kept, const char *state);
-/** One tool at a time: taken until sut_target_unlock() or the tool's death. -SUTURE_EBUSY. */
-int sut_target_lock(struct suture_process *p) __must_check;
+/** One tool at a time: taken until sut_target_unlock() or the tool's death. -SUTURE_EBUSY. From then on a thread may be
+ *  waited for as long as @opts allow (NULL: the default time-out). */
+int sut_target_lock(struct suture_process *p, const struct suture_enable_opts *opts) __must_check;
 void sut_target_unlock(struct suture_process *p);
 /** Borrows a thread, trying again for a while. */
 int sut_target_borrow(struct suture_process *p) __must_check;

@@ -318,7 +318,7 @@ static int recover_run(struct recover *r)
 int suture_process_recover(struct suture_process *p, const struct suture_enable_opts *opts, struct suture_recovery *ret)
 {
 	struct recover r = { .p = p, .opts = opts };
-	int err = sut_target_lock(p);
+	int err = sut_target_lock(p, opts);
 
 	if (err)
 		return err;

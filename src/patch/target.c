@@ -110,8 +110,9 @@ int sut_error_not_undone(struct suture_process *p, const struct sut_error_kept *
  * The lock is on the inode behind /proc/PID/mem: whoever may open that may trace the process anyway, each
  * process has its own (a forked child too), and it goes with the tool.
  */
-int sut_target_lock(struct suture_process *p)
+int sut_target_lock(struct suture_process *p, const struct suture_enable_opts *opts)
 {
+	p->patience_ms = sut_opts_timeout(opts);
 	if (!flock(p->mem_fd, LOCK_EX | LOCK_NB))
 		return 0;
 	if (errno != EWOULDBLOCK)

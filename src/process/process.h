@@ -69,6 +69,7 @@ struct suture_process {
 	char comm[16];
 	uint64_t start_time; /* field 22 of stat: with pid, identifies the process */
 	bool seccomp_filter, suspend_seccomp;
+	unsigned patience_ms; /* how long a borrow waits at least, for a thread that gets no processor */
 	char **debug; /* files offered by the user, owned */
 
 	SUT_VEC(struct sut_object) obj; /* [0] is main; pointers into it stay valid until sut_process_refresh() */
@@ -102,8 +103,8 @@ const char *sut_process_root(struct suture_process *p, char buf[64]);
 bool sut_process_alive(struct suture_process *p);
 
 /**
- * Seizes and stops one thread (the best one: running, or in a call without a restart block) and
- * readies it for system calls through sut_process_mem(). Nothing is written to the target before the first
+ * Seizes and stops one thread (the best one: running, or in a call without a restart block) within the larger of
+ * @timeout_ms and the process's patience, and readies it for system calls through sut_process_mem(). Nothing is written to the target before the first
  * call, so borrow and release is the preflight: -SUTURE_EACCESS (a seccomp filter would kill or trap the calls,
  * or can not be read), -SUTURE_EREFUSED (no place for the frame that heals, shadow stacks),
  * -SUTURE_ETIMEOUT (no thread could be stopped), -SUTURE_EGONE.

@@ -34,6 +34,7 @@
 #define CALL_TIMEOUT_NS 10000000000u /* a call that takes longer has left its thread for good */
 #define LOST_NS         5000000 /* a stop that takes longer may never come */
 #define SPIN_NS         30000 /* a stop comes that soon where another processor is free; sleeping doubles the time */
+#define WINDOW_NS       20000000u /* how long one thread is waited for before another is tried */
 #define CANDIDATES      16 /* threads looked at before a less suited one is taken */
 
 /* linux/ptrace.h, newer than some headers. */
@@ -518,8 +519,30 @@ enum choice {
 	ANY,
 };
 
-/* Holds @tid and judges it. 0: take it; 1: a better one may be found; else an error. */
-static int try_borrow(struct suture_process *p, pid_t tid, uint64_t deadline, enum choice choice)
+/*
+ * Holds @tid, which is waited for for @window ns: as hold_one(). In short pieces, because a thread that was given up
+ * may stop meanwhile, and must not wait for us. Each thread gets one piece at least, however late it is: it may be us
+ * who got no processor.
+ */
+static int hold_patiently(struct suture_process *p, pid_t tid, uint64_t window)
+{
+	uint64_t end = sut_now_ns() + window;
+
+	for (;;) {
+		int err = sut_thread_hold_one(p, tid, sut_now_ns() + WINDOW_NS);
+
+		if (err != -SUTURE_ETIMEOUT || sut_now_ns() >= end)
+			return err;
+		sut_threads_let_go(p, NULL);
+		sut_process_pump(p);
+	}
+}
+
+/*
+ * Holds @tid and judges it. 0: take it; 1: a better one may be found; else an error. One that waits uninterruptibly
+ * may never stop: it must not keep us from the others.
+ */
+static int try_borrow(struct suture_process *p, pid_t tid, uint64_t window, enum choice choice)
 {
 	bool choosy = choice < ANY;
 	const struct sut_arch *a = p->mem.arch;
@@ -533,7 +556,7 @@ static int try_borrow(struct suture_process *p, pid_t tid, uint64_t deadline, en
 		return 1;
 	if (choice == IDLE && (tid == p->pid || st.state != 'S'))
 		return 1;
-	err = sut_thread_hold_one(p, tid, deadline);
+	err = hold_patiently(p, tid, st.state == 'D' || st.state == 'Z' ? 0 : window);
 	if (err == -ESRCH || err == -SUTURE_ETIMEOUT)
 		return 1;
 	if (err)
@@ -559,10 +582,9 @@ static int wait_home(struct suture_process *p, uint64_t deadline)
 	pid_t tid = 0;
 
 	while (sut_heal_left(p, &frame, &end, &tid)) {
-		uint64_t until = sut_now_ns() + 20000000u;
 		_cleanup_free_ uint8_t *zeros = NULL;
 		bool home = false, stopped = false;
-		int err = sut_thread_hold_one(p, tid, until < deadline ? until : deadline);
+		int err = sut_thread_hold_one(p, tid, sut_now_ns() + WINDOW_NS);
 
 		if (!err) {
 			struct sut_thread *t = &p->thread.v[0];
@@ -588,48 +610,54 @@ static int wait_home(struct suture_process *p, uint64_t deadline)
 	return 0;
 }
 
+/*
+ * Asks the threads in turn until one is held: 0, or a recorded failure. On a machine with much to do a thread may wait
+ * long for a processor, and so for its stop: each round waits twice as long for each.
+ */
+static int borrow_one(struct suture_process *p, uint64_t deadline, unsigned timeout_ms)
+{
+	struct sut_priv *pr = p->priv;
+	uint64_t window = 0;
+
+	for (enum choice choice = IDLE;; choice = choice < ANY ? choice + 1 : ANY) {
+		if (sut_procfs_tids(p) || !sut_process_alive(p))
+			return sut_fail_gone(p);
+		for (size_t i = 0; i < pr->tids.n; i++) {
+			uint64_t now = sut_now_ns(), left = deadline > now ? deadline - now : 0;
+			int err;
+
+			if (i >= CANDIDATES && (choice < ANY || !left))
+				break;
+			err = try_borrow(p, pr->tids.v[i], window < left ? window : left, choice);
+			if (err != 1)
+				return err;
+			sut_threads_let_go(p, NULL);
+		}
+		if (choice < ANY)
+			continue;
+		if (sut_now_ns() >= deadline)
+			return sut_fail(p->ctx, SUTURE_ETIMEOUT, "no thread of %s[%d] could be stopped in %u ms",
+					p->comm, p->pid, timeout_ms);
+		sut_process_sleep(p, 1);
+		window = window ? 2 * window : 2 * WINDOW_NS;
+	}
+}
+
 int sut_process_borrow(struct suture_process *p, unsigned timeout_ms)
 {
-	uint64_t deadline = sut_now_ns() + (uint64_t)timeout_ms * 1000000u;
-	struct sut_priv *pr = p->priv;
-	int err = 1;
+	unsigned ms = timeout_ms > p->patience_ms ? timeout_ms : p->patience_ms;
+	uint64_t deadline = sut_now_ns() + (uint64_t)ms * 1000000u;
+	int err;
 
 	if (p->borrowed)
 		return 0;
 	sut_process_pump(p);
-	if (pr->gone || !sut_process_alive(p))
+	if (sut_priv(p)->gone || !sut_process_alive(p))
 		return sut_fail_gone(p);
 	sut_hold_begin(p);
 	err = wait_home(p, deadline);
-	if (err) {
-		sut_process_release(p);
-		return err;
-	}
-	err = 1;
-	for (enum choice choice = IDLE;; choice = choice < ANY ? choice + 1 : ANY) {
-		bool choosy = choice < ANY;
-
-		if (sut_procfs_tids(p) || !sut_process_alive(p)) {
-			err = sut_fail_gone(p);
-			break;
-		}
-		for (size_t i = 0; i < pr->tids.n && (!choosy || i < CANDIDATES) && err == 1; i++) {
-			uint64_t until = sut_now_ns() + 20000000u;
-
-			err = try_borrow(p, pr->tids.v[i], until < deadline ? until : deadline, choice);
-			if (err == 1)
-				sut_threads_let_go(p, NULL);
-		}
-		if (err != 1)
-			break;
-		if (!choosy && sut_now_ns() >= deadline) {
-			err = sut_fail(p->ctx, SUTURE_ETIMEOUT, "no thread of %s[%d] could be stopped in %u ms",
-				       p->comm, p->pid, timeout_ms);
-			break;
-		}
-		if (!choosy)
-			sut_process_sleep(p, 1);
-	}
+	if (!err)
+		err = borrow_one(p, deadline, ms);
 	if (!err && !sut_process_same_program(p))
 		err = sut_fail_gone(p);
 	if (!err)

@@ -4,6 +4,8 @@
 #include <signal.h>
 #include <sys/mman.h>
 #include <fcntl.h>
+#include <sched.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -506,6 +508,86 @@ static void the_target_dies_meanwhile(void **state)
 	}
 }
 
+static void pin(pid_t tid, int cpu)
+{
+	cpu_set_t set;
+
+	CPU_ZERO(&set);
+	CPU_SET(cpu, &set);
+	assert_int_equal(sched_setaffinity(tid, sizeof(set), &set), 0);
+}
+
+/* Computes with real-time priority on one processor: others get some fiftieth of it, once a second. */
+static pid_t start_hog(int cpu)
+{
+	const struct sched_param fifo = { .sched_priority = 1 };
+	pid_t pid = fork();
+
+	if (pid)
+		return pid;
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	pin(0, cpu);
+	if (sched_setscheduler(0, SCHED_FIFO, &fifo))
+		_exit(1);
+	for (;;)
+		__asm__ volatile("");
+}
+
+static bool real_time_is_throttled(void)
+{
+	FILE *f = fopen("/proc/sys/kernel/sched_rt_runtime_us", "r");
+	long us = -1;
+
+	if (f && fscanf(f, "%ld", &us) != 1)
+		us = -1;
+	if (f)
+		fclose(f);
+	return us >= 0;
+}
+
+/* A thread that gets no processor does not stop; it is waited for as long as the process's patience lasts. */
+static void threads_without_a_processor(void **state)
+{
+	cpu_set_t mine, all;
+	int cpu[2], n = 0;
+	struct suture_process *p;
+	struct target t;
+	pid_t hog;
+
+	sched_getaffinity(0, sizeof(all), &all);
+	for (int i = 0; i < CPU_SETSIZE && n < 2; i++)
+		if (CPU_ISSET(i, &all))
+			cpu[n++] = i;
+	if (geteuid() || n < 2 || !real_time_is_throttled()) {
+		print_message("wants root, two processors, and a limit on real-time work\n");
+		skip();
+	}
+	target_start(&t, "sleep", "2");
+	p = attach(t.pid);
+	assert_int_equal(sut_procfs_tids(p), 0);
+	for (size_t i = 0; i < sut_priv(p)->tids.n; i++)
+		pin(sut_priv(p)->tids.v[i], cpu[1]);
+	CPU_ZERO(&mine);
+	CPU_SET(cpu[0], &mine);
+	sched_setaffinity(0, sizeof(mine), &mine);
+	hog = start_hog(cpu[1]);
+	usleep(20000);
+	p->patience_ms = 60000;
+	for (unsigned i = 0; i < 4; i++) {
+		int64_t r;
+
+		check(p, sut_process_borrow(p, 1));
+		check(p, sut_mem_syscall(&p->mem, &r, SUT_SYS_GETPID));
+		assert_int_equal(r, t.pid);
+		sut_process_release(p);
+	}
+	kill(hog, SIGKILL);
+	waitpid(hog, NULL, 0);
+	sched_setaffinity(0, sizeof(all), &all);
+	suture_process_detach(p);
+	target_stop_clean(&t);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -524,6 +606,7 @@ int main(void)
 		cmocka_unit_test(restartable_sequences_are_aborted),
 		cmocka_unit_test(errors_of_the_kernel_are_results),
 		cmocka_unit_test(the_target_dies_meanwhile),
+		cmocka_unit_test(threads_without_a_processor),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
