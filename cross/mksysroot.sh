@@ -129,7 +129,7 @@ sysroot() {
 		fetch "$root" -y --download-only install $packages
 		for d in "$apt"/cache/archives/*.deb; do dpkg-deb -x "$d" "$root"; done
 		relative_links "$root"
-		rm -rf "$root/usr/share" "$apt/cache/archives"/*.deb
+		rm -rf "${root:?}/usr/share" "$apt/cache/archives"/*.deb
 		echo "$want" >"$root.done"
 	fi
 	echo "$root"
