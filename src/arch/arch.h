@@ -203,6 +203,17 @@ struct sut_arch {
 	/** The pad at the entry of the function at @code, @pc; SUT_PAD_NONE if there is none. NULL: none known. */
 	void (*entry_pad)(uint8_t st_other, const uint8_t *code, size_t len, struct sut_pad *ret);
 
+	/**
+	 * Where a jump behind what entry_skip() left in place may enter the new function: @ret_off bytes from its start.
+	 * NULL: 0 always. 0, -EILSEQ (cut off), -EOPNOTSUPP (what stays in place has changed a register, arm64: paciasp has
+	 * signed the return address, and the new function does not expect it: an adapter stands between).
+	 */
+	int (*entry_join)(const uint8_t *old_code, size_t old_len, const uint8_t *new_code, size_t new_len,
+			  size_t *ret_off);
+	size_t entry_adapter_size;
+	/** The adapter at @pc: undoes what the old function's landing pad did, and jumps. 0, -ERANGE, -EOPNOTSUPP (none needed). */
+	int (*entry_adapter)(const uint8_t *old_code, size_t old_len, uint64_t pc, uint64_t new_func, uint8_t *out);
+
 	/* branch.c */
 	/** Writes a jump of jump_size bytes from @pc to @target. 0 or -ERANGE. */
 	int (*jump_encode)(uint64_t pc, uint64_t target, uint8_t *out);
@@ -317,6 +328,12 @@ struct sut_arch {
 	size_t n_more_regsets;
 	/** A code address as it stands in a register or on the stack, without what authenticates it. NULL: it is itself. */
 	uint64_t (*strip_code)(const struct sut_regs *, uint64_t);
+	/**
+	 * The registers of a thread that was interrupted by a signal, from its handler's third argument (the kernel's
+	 * struct ucontext) and the thread pointer, which is not in there everywhere. No system call is told of: it is
+	 * over, or is made again from its instruction.
+	 */
+	void (*regs_from_ucontext)(const void *ucontext, uint64_t tp, struct sut_regs *ret);
 	/** Value of DWARF register @n; false: not among the general registers. */
 	bool (*regs_dwarf)(const struct sut_regs *, unsigned n, uint64_t *ret);
 	/** Whether the stop was inside a system call: its number and, not restarted yet, its result. */
@@ -388,6 +405,7 @@ struct sut_arch {
 
 extern const struct sut_arch sut_arch_x86_64;
 extern const struct sut_arch sut_arch_ppc64le;
+extern const struct sut_arch sut_arch_aarch64;
 
 /* Fields of relocations (arch.c); @place has howto->size bytes. */
 /** Whether the field is as the compiler left it. */
@@ -402,5 +420,7 @@ bool sut_reloc_rest_equal(const struct sut_reloc_howto *howto, const uint8_t *a,
 const struct sut_arch *sut_arch_find(uint16_t e_machine);
 /** The architecture that this program was compiled for. */
 const struct sut_arch *sut_arch_host(void);
+/** The calling thread's thread pointer, as regs_from_ucontext() wants it. */
+uint64_t sut_arch_host_tp(void);
 
 #endif
