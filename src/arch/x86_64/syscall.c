@@ -44,9 +44,10 @@ int64_t sut_x86_regs_syscall_result(const struct sut_regs *r)
 }
 
 /*
- * The calls that answer a stop with -EINTR and have done nothing by then. Those that read or write
- * do so on sockets with a timeout; what was moved already would be their result instead. Not connect:
- * it has begun, and a second one answers EALREADY.
+ * The calls that answer a stop with -EINTR and can be made again. Those that read or write do so on
+ * sockets with a timeout; what was moved already would be their result instead. So does connect, and a second one waits
+ * for the connection that the first has begun (only if that never comes, the error is EALREADY instead of
+ * EINPROGRESS). select and its kin do where what is left of their time can not be written (it is constant).
  */
 static bool says_eintr(int64_t nr)
 {
@@ -55,7 +56,9 @@ static bool says_eintr(int64_t nr)
 		1, /* write */
 		19, /* readv */
 		20, /* writev */
+		23, /* select */
 		40, /* sendfile */
+		42, /* connect */
 		43, /* accept */
 		44, /* sendto */
 		45, /* recvfrom */
@@ -66,12 +69,16 @@ static bool says_eintr(int64_t nr)
 		208, /* io_getevents */
 		220, /* semtimedop */
 		232, /* epoll_wait */
+		270, /* pselect6 */
+		271, /* ppoll */
 		275, /* splice */
 		281, /* epoll_pwait */
+		285, /* fallocate (older kernels, on tmpfs) */
 		288, /* accept4 */
 		299, /* recvmmsg */
 		307, /* sendmmsg */
-		333, /* io_pgetevents */
+		327, /* preadv2 */
+		328, /* pwritev2 */
 		426, /* io_uring_enter */
 		441, /* epoll_pwait2 */
 	};

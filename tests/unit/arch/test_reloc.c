@@ -326,9 +326,9 @@ static void test_mask_only_leaks(void **state)
 		bool masked, restart_block;
 	} cases[] = {
 		{ 232, -4, true, false },    { 232, -512, false, false }, { 232, 1, false, false },
-		{ 42, -4, false, false },    { -1, -4, false, false },    { 3, -4, false, false },
+		{ 42, -4, true, false },     { -1, -4, false, false },    { 3, -4, false, false },
 		{ 35, -516, false, true },   { -1, -516, false, false },  { 7, -516, false, true },
-		{ 202, -512, false, false },
+		{ 202, -512, false, false }, { 16, -4, false, false },
 	};
 
 	for (size_t i = 0; i < SUT_ARRAY_SIZE(cases); i++) {
