@@ -379,6 +379,11 @@ struct sut_arch {
 	 */
 	int (*sigframe)(const struct sut_regs *regs, const void *fpu, size_t fpu_size, uint64_t sigmask, uint64_t addr,
 			uint8_t *out, size_t cap, size_t *ret_len, uint64_t *ret_sp);
+	/**
+	 * Whether a signal frame as the kernel writes it may lie in these bytes of a stack (8-byte aligned), or part
+	 * of one: by what stands in every frame, whatever its restorer. @regs: the thread's. NULL: not told.
+	 */
+	bool (*has_sigframe)(const struct sut_regs *regs, const uint8_t *stack, size_t len);
 	/** The register set number of the FPU state for PTRACE_GETREGSET. */
 	int fpu_regset;
 	/** Where one is not enough: the sets that @fpu of sigframe() consists of (at: where in those bytes). */

@@ -5,7 +5,7 @@
  * First the scan: no word of the registers and of the used stack points into a range. It is cheap, and a
  * proof where the thread stands on its own stack (unwind.h) and outside of a signal handler: a handler may
  * run on a stack of its own that lies above the interrupted frames. The restorer's address on the stack
- * tells a handler. Where a word was found, or the scan proves nothing, the unwinder decides.
+ * tells a handler, and where the architecture knows the frame, what else stands in it. Where a word was found, or the scan proves nothing, the unwinder decides.
  *
  * A pc counts in [start, end), a word or return address in (start, end]: a call that never returns
  * leaves end behind; a mere function pointer is start.
@@ -74,10 +74,14 @@ static enum scan_result scan_regs(struct suture_process *p, struct sut_thread *t
 }
 
 /* Scans the window. */
-static enum scan_result scan_window(struct suture_process *p, const struct query *q, struct sut_proof_result *ret)
+static enum scan_result scan_window(struct suture_process *p, const struct sut_thread *t, const struct query *q,
+				    struct sut_proof_result *ret)
 {
+	const struct sut_arch *a = p->mem.arch;
 	struct sut_priv *pr = p->priv;
 
+	if (a->has_sigframe && a->has_sigframe(&t->regs, pr->stack, pr->stack_len))
+		return SCAN_NO_PROOF;
 	for (size_t off = 0; off + 8 <= pr->stack_len; off += 8) {
 		uint64_t v = sut_le64(pr->stack + off);
 
@@ -125,7 +129,7 @@ static enum scan_result scan(struct suture_process *p, struct sut_thread *t, con
 		sut_stack_load(p, at, len);
 		if (pr->stack_len < len)
 			return SCAN_NO_PROOF; /* a hole: another stack */
-		r = scan_window(p, q, ret);
+		r = scan_window(p, t, q, ret);
 		at += len;
 	}
 	return r;

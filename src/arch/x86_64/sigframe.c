@@ -148,3 +148,21 @@ int sut_x86_sigframe(const struct sut_regs *regs, const void *fpu, size_t fpu_si
 	*ret_sp = addr + FRAME_UC;
 	return 0;
 }
+
+/*
+ * Two words of each frame that hardly anything else holds: the segment selectors, which are those that the thread
+ * has now, and the mark of the extended state (which processors without XSAVE do not have).
+ */
+bool sut_x86_has_sigframe(const struct sut_regs *regs, const uint8_t *stack, size_t len)
+{
+	uint64_t cs = sut_x86_reg(regs, SUT_X86_CS) & 0xffff, ss = sut_x86_reg(regs, SUT_X86_SS) & 0xffff;
+
+	for (size_t off = 0; off + 8 <= len; off += 8) {
+		uint64_t v;
+
+		memcpy(&v, stack + off, sizeof(v));
+		if ((uint32_t)v == FP_XSTATE_MAGIC1 || ((v & 0xffff) == cs && v >> 48 == ss))
+			return true;
+	}
+	return false;
+}

@@ -77,6 +77,7 @@ const struct sut_arch sut_arch_x86_64 = {
 	.heal_code_size = sizeof(sut_x86_heal_code),
 	.heal_syscall_off = SUT_X86_HEAL_SYSCALL_OFF,
 	.sigframe = sut_x86_sigframe,
+	.has_sigframe = sut_x86_has_sigframe,
 	.fpu_regset = NT_X86_XSTATE,
 
 	.regs_native = sut_x86_regs_native,

@@ -108,6 +108,7 @@ bool sut_x86_regs_native(const struct sut_regs *r);
 void sut_x86_regs_set_sp(struct sut_regs *r, uint64_t sp);
 
 /* sigframe.c */
+bool sut_x86_has_sigframe(const struct sut_regs *regs, const uint8_t *stack, size_t len);
 extern const uint8_t sut_x86_heal_code[11];
 #define SUT_X86_HEAL_SYSCALL_OFF 0
 int sut_x86_sigframe(const struct sut_regs *regs, const void *fpu, size_t fpu_size, uint64_t sigmask, uint64_t addr,

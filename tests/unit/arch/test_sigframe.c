@@ -30,6 +30,7 @@
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <time.h>
+#include <ucontext.h>
 
 #include <cmocka.h>
 
@@ -672,14 +673,64 @@ static int setup(void **state)
 	return close(fd);
 }
 
+static uint8_t kernels_frame[1024]; /* from the return address on */
+static uint64_t kernels_fpu, kernels_segments;
+
+static void on_usr1(int sig, siginfo_t *si, void *arg)
+{
+	ucontext_t *uc = arg;
+
+	memcpy(kernels_frame, (uint8_t *)uc - 8, sizeof(kernels_frame));
+	kernels_segments = (uint64_t)uc->uc_mcontext.gregs[REG_CSGSFS];
+	kernels_fpu = (uint64_t)((uint8_t *)uc->uc_mcontext.fpregs - ((uint8_t *)uc - 8));
+}
+
+static bool has_sigframe(const uint8_t *stack, size_t len)
+{
+	struct sut_regs r = { .size = arch->regs_size };
+	uint64_t cs = kernels_segments & 0xffff, ss = kernels_segments >> 48;
+
+	memcpy(r.raw + 8 * 17, &cs, 8);
+	memcpy(r.raw + 8 * 20, &ss, 8);
+	return arch->has_sigframe(&r, stack, len);
+}
+
+/* The kernel's own frame is known by either of two words, and without them it is not. */
+static void test_a_frame_is_known(void **state)
+{
+	struct sigaction sa = { .sa_sigaction = on_usr1, .sa_flags = SA_SIGINFO };
+	static uint8_t none[1024];
+	uint32_t mark = 0;
+	unsigned a, b, c, d;
+
+	sigaction(SIGUSR1, &sa, NULL);
+	raise(SIGUSR1);
+	assert_true(kernels_fpu < sizeof(kernels_frame) - 512 && !(kernels_fpu & 7));
+	assert_false(has_sigframe(none, sizeof(none)));
+	assert_true(has_sigframe(kernels_frame, sizeof(kernels_frame)));
+	__cpuid(1, a, b, c, d);
+	if (c & bit_OSXSAVE)
+		memcpy(&mark, kernels_frame + kernels_fpu + 464, 4);
+	assert_int_equal(!!(c & bit_OSXSAVE), mark == 0x46505853);
+	/* without the segments, which stand behind 18 registers */
+	memset(kernels_frame + 8 + 40 + 18 * 8, 0, 8);
+	assert_int_equal(has_sigframe(kernels_frame, sizeof(kernels_frame)), !!mark);
+	/* without the mark as well */
+	memset(kernels_frame + kernels_fpu + 464, 0, 8);
+	assert_false(has_sigframe(kernels_frame, sizeof(kernels_frame)));
+	/* the segments alone */
+	memcpy(kernels_frame + 8 + 40 + 18 * 8, &kernels_segments, 8);
+	assert_true(has_sigframe(kernels_frame, sizeof(kernels_frame)));
+	assert_true(has_sigframe(kernels_frame + 8 + 40 + 18 * 8, 8));
+	assert_false(has_sigframe(kernels_frame + 8 + 40 + 18 * 8, 7));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_everything_is_restored),
-		cmocka_unit_test(test_eintr_is_masked),
-		cmocka_unit_test(test_calls_survive_a_dead_tool),
-		cmocka_unit_test(test_bad_arguments),
-		cmocka_unit_test(test_no_tile_data),
+		cmocka_unit_test(test_a_frame_is_known), cmocka_unit_test(test_everything_is_restored),
+		cmocka_unit_test(test_eintr_is_masked),  cmocka_unit_test(test_calls_survive_a_dead_tool),
+		cmocka_unit_test(test_bad_arguments),    cmocka_unit_test(test_no_tile_data),
 	};
 	pid_t pid;
 

@@ -445,6 +445,40 @@ static void *in_handler(void *arg)
 	return NULL;
 }
 
+#ifdef __x86_64__
+/* mov $15,%eax; syscall: an rt_sigreturn that is in no file, as that of a just-in-time compiler may be. */
+static void *strange_restorer(void)
+{
+	static const unsigned char code[] = { 0xb8, 0x0f, 0, 0, 0, 0x0f, 0x05 };
+	void *at = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	memcpy(at, code, sizeof(code));
+	if (mprotect(at, 4096, PROT_READ | PROT_EXEC))
+		exit(99);
+	return at;
+}
+
+/* The handler's stack lies in the first function's frame: above all that it interrupts. */
+static void *in_strange_handler(void *arg)
+{
+	char stack[65536];
+	stack_t ss = { .ss_sp = stack, .ss_size = sizeof(stack) };
+	struct {
+		void (*handler)(int);
+		unsigned long flags;
+		void *restorer;
+		unsigned long mask;
+	} sa = { on_usr2, SA_ONSTACK | 0x04000000 /* SA_RESTORER */, strange_restorer(), 0 };
+
+	sigaltstack(&ss, NULL);
+	if (syscall(SYS_rt_sigaction, SIGUSR2, &sa, NULL, 8))
+		exit(99);
+	interrupted_function();
+	__asm__ volatile("" : : "r"(stack) : "memory");
+	return NULL;
+}
+#endif
+
 static atomic_int asleep;
 static void *in_sleep(void *arg)
 {
@@ -615,6 +649,13 @@ static int mode(const char *m, const char *arg)
 		usleep(20000);
 		pthread_create(&t, NULL, in_handler, (void *)1);
 		usleep(20000);
+	} else if (!strcmp(m, "restorer")) {
+#ifdef __x86_64__
+		if (pipe(altstack_pipe))
+			exit(99);
+		pthread_create(&t, NULL, in_strange_handler, NULL);
+		usleep(20000);
+#endif
 	} else if (!strcmp(m, "block")) {
 		sigset_t set;
 

@@ -200,6 +200,37 @@ static void through_signal_handlers(void **state)
 	target_stop_clean(&t);
 }
 
+/*
+ * A restorer that is in no file: what the handler interrupted lies below it, out of the scan's sight, and the unwind
+ * does not come through. Neither may say "clear".
+ */
+static void through_a_restorer_of_the_programs_own(void **state)
+{
+	struct suture_process *p;
+	struct target t;
+	unsigned seen = 0;
+
+	target_start(&t, "restorer");
+	p = attach(t.pid);
+	check(p, sut_prove_prepare(p));
+	check(p, sut_process_stop(p, 1000));
+	for (size_t i = 0; i < p->thread.n; i++) {
+		struct sut_code_range r = symbol(p, "interrupted_function");
+		struct sut_proof_result res;
+
+		if (p->thread.v[i].is_main)
+			continue;
+		check(p, sut_prove_thread(p, &p->thread.v[i], &r, 1, NULL, 0, &res));
+		assert_true(res.proof == SUT_PROOF_UNRELIABLE || res.proof == SUT_PROOF_INSIDE);
+		seen++;
+	}
+	if (p->mem.arch == &sut_arch_x86_64)
+		assert_int_equal(seen, 1);
+	sut_process_release(p);
+	suture_process_detach(p);
+	target_stop_clean(&t);
+}
+
 static void in_the_vdso(void **state)
 {
 	struct suture_process *p;
@@ -465,6 +496,7 @@ int main(void)
 		cmocka_unit_test(musl_is_unreliable),
 		cmocka_unit_test(real_redis),
 		cmocka_unit_test(through_signal_handlers),
+		cmocka_unit_test(through_a_restorer_of_the_programs_own),
 		cmocka_unit_test(in_the_vdso),
 		cmocka_unit_test(inside_and_outside),
 		cmocka_unit_test(stale_words_are_cleared_by_the_unwind),
