@@ -8,8 +8,8 @@
  * knows what the process runs.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <sys/mman.h>
-#include <sys/resource.h>
 
 #include "agent/table.h"
 #include "module/registry.h"
@@ -250,18 +250,47 @@ void sut_registry_free(struct sut_registry *r)
 
 /* ---- making and taking away ---- */
 
+/*
+ * The soft limit on the size of files, from /proc: prlimit(2) wants CAP_SYS_RESOURCE for another user's process, which
+ * root in a container has seldom. UINT64_MAX: none.
+ */
+static int file_limit(pid_t pid, uint64_t *ret)
+{
+	_cleanup_close_ int fd = -1;
+	_cleanup_free_ char *text = NULL;
+	const char *line;
+	char path[32], word[24];
+	int err;
+
+	snprintf(path, sizeof(path), "/proc/%d/limits", (int)pid);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	err = sut_read_fd(fd, 65536, &text, NULL);
+	if (err)
+		return err;
+	line = strstr(text, "Max file size");
+	if (!line || sscanf(line, "Max file size %23s", word) != 1)
+		return -EPROTO;
+	*ret = strcmp(word, "unlimited") ? strtoull(word, NULL, 10) : UINT64_MAX;
+	return 0;
+}
+
 /** ftruncate of a memory file raises SIGXFSZ, which kills, where RLIMIT_FSIZE is lower. */
 static int check_file_limit(struct sut_registry *r, uint64_t size)
 {
-	struct rlimit lim;
+	uint64_t limit = 0;
+	int err = file_limit(r->p->pid, &limit);
 
-	if (prlimit(r->p->pid, RLIMIT_FSIZE, NULL, &lim))
-		return sut_fail(r->p->ctx, SUTURE_EACCESS, "%s[%d]: its limits can not be read: %s", r->p->comm,
-				(int)r->p->pid, strerror(errno));
-	if (lim.rlim_cur >= size)
+	if (err == -ENOENT || err == -ESRCH)
+		return sut_fail(r->p->ctx, SUTURE_EGONE, "process %d has ended", (int)r->p->pid);
+	if (err)
+		return sut_fail(r->p->ctx, SUTURE_EACCESS, "%s[%d]: /proc/%d/limits can not be read: %s", r->p->comm,
+				(int)r->p->pid, (int)r->p->pid, strerror(-err));
+	if (limit >= size)
 		return 0;
 	sut_fail(r->p->ctx, SUTURE_EREFUSED, "%s[%d]: RLIMIT_FSIZE (%llu bytes) leaves no room for the registry",
-		 r->p->comm, (int)r->p->pid, (unsigned long long)lim.rlim_cur);
+		 r->p->comm, (int)r->p->pid, (unsigned long long)limit);
 	return sut_hint(r->p->ctx, "raise it with prlimit --pid %d --fsize=%llu", (int)r->p->pid,
 			(unsigned long long)size);
 }
