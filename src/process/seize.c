@@ -35,12 +35,21 @@ static struct {
 /* The process whose thread is being seized just now, by the thread that the signal goes to. */
 static _Thread_local struct suture_process *volatile seizing;
 
+/* The kernel shows the stops of a traced thread too, whatever is asked for: those are left where they are. */
+static bool ended(pid_t tid)
+{
+	siginfo_t si = { 0 };
+
+	return !waitid(P_PID, (id_t)tid, &si, WEXITED | WNOHANG | WNOWAIT | __WALL) && si.si_pid == tid &&
+	       (si.si_code == CLD_EXITED || si.si_code == CLD_KILLED || si.si_code == CLD_DUMPED);
+}
+
 static bool collected(const struct suture_process *p, const struct sut_thread *t)
 {
 	siginfo_t si = { 0 };
 
 	/* The leader is not waited for: the exec takes its place. */
-	return t->seized && !t->dead && t->tid != p->pid &&
+	return t->seized && !t->dead && t->tid != p->pid && ended(t->tid) &&
 	       !waitid(P_PID, (id_t)t->tid, &si, WEXITED | WNOHANG | __WALL) && si.si_pid == t->tid;
 }
 
