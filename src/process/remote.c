@@ -341,6 +341,7 @@ static struct sut_thread *choose_stopped(struct suture_process *p)
 {
 	const struct sut_arch *a = p->mem.arch;
 	struct sut_thread *best = NULL;
+	unsigned bad = 0, worse;
 
 	for (size_t i = 0; i < p->thread.n; i++) {
 		struct sut_thread *t = &p->thread.v[i];
@@ -349,10 +350,17 @@ static struct sut_thread *choose_stopped(struct suture_process *p)
 		if (!t->stopped || t->dead || t->let_go || !t->regs_valid || t->stop_signal ||
 		    !a->regs_native(&t->regs))
 			continue;
-		if (!a->regs_restart_block(&t->regs))
+		worse = a->regs_restart_block(&t->regs);
+		if (best && worse >= bad)
+			continue;
+		if (sut_heal_pending(p, t))
+			worse = 2; /* it stands on the frame of a killed tool */
+		if (!worse)
 			return t;
-		if (!best)
+		if (!best || worse < bad) {
 			best = t;
+			bad = worse;
+		}
 	}
 	return best;
 }
@@ -516,6 +524,7 @@ void sut_process_set_heal(struct suture_process *p, uint64_t code, uint64_t fram
 enum choice {
 	IDLE, /* sleeps, is not the leader, and what it waits for loses nothing */
 	HARMLESS, /* what it waits for loses nothing */
+	HOME, /* does not stand on the frame of a tool that was killed */
 	ANY,
 };
 
@@ -544,7 +553,7 @@ static int hold_patiently(struct suture_process *p, pid_t tid, uint64_t window)
  */
 static int try_borrow(struct suture_process *p, pid_t tid, uint64_t window, enum choice choice)
 {
-	bool choosy = choice < ANY;
+	bool choosy = choice < HOME;
 	const struct sut_arch *a = p->mem.arch;
 	struct sut_stat st = { 0 };
 	struct sut_thread *t;
@@ -565,7 +574,7 @@ static int try_borrow(struct suture_process *p, pid_t tid, uint64_t window, enum
 	if (!t->regs_valid || !a->regs_native(&t->regs) || (choosy && a->regs_restart_block(&t->regs)))
 		return 1;
 	/* A tool was killed just now: the thread is on its way back, unless the whole process is stopped. */
-	if ((choosy || !t->group_stopped) && sut_heal_pending(p, t))
+	if ((choice < ANY || !t->group_stopped) && sut_heal_pending(p, t))
 		return 1;
 	p->borrowed = t;
 	return 0;
@@ -626,7 +635,7 @@ static int borrow_one(struct suture_process *p, uint64_t deadline, unsigned time
 			uint64_t now = sut_now_ns(), left = deadline > now ? deadline - now : 0;
 			int err;
 
-			if (i >= CANDIDATES && (choice < ANY || !left))
+			if (i >= CANDIDATES && (choice < HOME || !left))
 				break;
 			err = try_borrow(p, pr->tids.v[i], window < left ? window : left, choice);
 			if (err != 1)

@@ -169,6 +169,15 @@ char *victim_maps(pid_t pid)
 	return text;
 }
 
+bool victim_has_registry(pid_t pid)
+{
+	char *maps = victim_maps(pid);
+	bool has = strstr(maps, "/memfd:suture");
+
+	free(maps);
+	return has;
+}
+
 static void add_text(int mem, int pagemap, unsigned long start, unsigned long end, struct sut_buf *all, size_t *private)
 {
 	for (unsigned long at = start; at < end; at += 4096) {

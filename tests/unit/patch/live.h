@@ -35,6 +35,8 @@ void victim_sees(struct victim *v, bool new_code);
 void victim_healthy(struct victim *v);
 /** /proc/PID/maps as a string, the heap's and stacks' lines left out. Heap. */
 char *victim_maps(pid_t pid);
+/** Whether anything of ours is mapped in it. */
+bool victim_has_registry(pid_t pid);
 /** Digest of the executable bytes of the files that the victim has loaded, and how many of their pages are private. */
 void victim_text(pid_t pid, uint8_t digest[32], size_t *private_pages);
 /** How many duplicates of text there are: executable mappings of a file that do not belong to a loaded one. */

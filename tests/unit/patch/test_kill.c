@@ -150,6 +150,113 @@ static void test_killed_writing(void **state)
 	suture_patch_close(patch);
 }
 
+/* --- killed while the process is stopped by SIGSTOP ------------------------------------------------ */
+
+static const struct sut_mem_ops *real;
+static unsigned calls, die_at;
+
+/* Dies when that call has been made: the thread that made it goes home no earlier than a SIGCONT comes. */
+static int dying_syscall(struct sut_mem *mem, enum sut_sys sys, const uint64_t args[6], int64_t *ret)
+{
+	int err = real->syscall(mem, sys, args, ret);
+
+	if (++calls == die_at)
+		kill(getpid(), SIGKILL);
+	return err;
+}
+
+/* Enables (or disables), and dies at system call @at. Whether it did. */
+static bool work_and_die(struct victim *v, struct suture_patch *patch, unsigned at, bool enable)
+{
+	pid_t tool = fork();
+	int status;
+
+	if (!tool) {
+		struct suture_process *p = NULL;
+		struct sut_mem_ops ops;
+		int err = suture_process_attach(live_ctx, v->pid, NULL, &p);
+
+		if (err)
+			_exit(1);
+		real = p->mem.ops;
+		ops = *real;
+		ops.syscall = dying_syscall;
+		p->mem.ops = &ops;
+		die_at = at;
+		if (enable)
+			err = suture_patch_enable(p, patch, NULL, NULL);
+		else
+			err = suture_patch_disable(p, suture_patch_name(patch), NULL, NULL);
+		p->mem.ops = real;
+		suture_process_detach(p);
+		_exit(err ? 2 : 0);
+	}
+	assert_int_equal(waitpid(tool, &status, 0), tool);
+	if (WIFEXITED(status) && WEXITSTATUS(status))
+		fail_msg("the tool failed by itself before call %u (%d)", at, WEXITSTATUS(status));
+	return WIFSIGNALED(status);
+}
+
+/* Of the first thread; with it all are. */
+static char state_of(pid_t pid)
+{
+	char path[64], state = '?';
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
+	f = fopen(path, "re");
+	assert_non_null(f);
+	assert_int_equal(fscanf(f, "%*d (%*[^)]) %c", &state), 1);
+	fclose(f);
+	return state;
+}
+
+static void die_at_each_call(struct suture_patch *patch, bool enable)
+{
+	const char *name = suture_patch_name(patch);
+	unsigned kept = 0;
+	bool died = true;
+	struct victim v;
+
+	victim_start(&v, "3", NULL);
+	for (unsigned at = 1; died; at++) {
+		enum suture_patch_state st = SUTURE_STATE_PARKED;
+		struct suture_recovery r;
+		const char *sites;
+		int err;
+
+		if (!enable)
+			live_want(live_enable(v.pid, patch, NULL, NULL), 0, "enable");
+		kill(v.pid, SIGSTOP);
+		while (state_of(v.pid) != 'T')
+			usleep(1000);
+		died = work_and_die(&v, patch, at, enable);
+		err = live_recover(v.pid, &r);
+		if (err != -SUTURE_ENOTHING)
+			live_want(err, 0, "recover");
+		/* Nothing is left of the patch, but its memory is: somebody still stands there. */
+		kept += enable && died && !live_state(v.pid, name, &st, &sites) && victim_has_registry(v.pid);
+		kill(v.pid, SIGCONT);
+		if (!live_state(v.pid, name, &st, &sites))
+			st = SUTURE_STATE_PARKED;
+		victim_sees(&v, st == SUTURE_STATE_ENABLED);
+		victim_healthy(&v);
+		take_all_out(v.pid);
+	}
+	if (enable)
+		assert_true(kept > 0);
+	victim_end(&v);
+}
+
+static void test_killed_while_stopped(void **state)
+{
+	struct suture_patch *patch = live_patch_exe();
+
+	die_at_each_call(patch, true);
+	die_at_each_call(patch, false);
+	suture_patch_close(patch);
+}
+
 /* The tool waits for threads that stay inside: killed there, the process must be as before. */
 static void test_killed_waiting(void **state)
 {
@@ -294,6 +401,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_killed_two_objects),
 		cmocka_unit_test(test_killed_two_patches),
 		cmocka_unit_test(test_killed_writing),
+		cmocka_unit_test(test_killed_while_stopped),
 		cmocka_unit_test(test_killed_waiting),
 		cmocka_unit_test(test_interrupted),
 		cmocka_unit_test(test_forked_in_the_middle),
