@@ -15,7 +15,7 @@ set -eu
 here=$(cd "$(dirname "$0")/.." && pwd)
 top=${SYSROOT_CACHE:-$here/cache/sysroot}
 packages="libc6-dev libelf-dev libdw-dev libzydis-dev libjansson-dev libsmartcols-dev libsodium-dev liblzma-dev zlib1g-dev
-	libcmocka-dev"
+	libcmocka-dev libstdc++6"
 
 usage() {
 	sed -n '5,7s/^#   /usage: /p' "$0" >&2

@@ -160,6 +160,7 @@ static void test_out_of_reach(void **state)
 
 /* ---- run --------------------------------------------------------------------------------------- */
 
+#ifdef __x86_64__
 int sut_test_var = 5;
 int sut_test_other(int x);
 asm(".text\n"
@@ -191,8 +192,6 @@ static void test_run(void **state)
 			     PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	int fd = open("/proc/self/mem", O_RDWR);
 
-	if (sut_arch_host() != arch)
-		skip();
 	assert_true(near != MAP_FAILED && fd >= 0);
 	for (size_t i = 0; i < SUT_ARRAY_SIZE(funcs); i++) {
 		uint8_t *at = near + 64 * i, out[64];
@@ -216,6 +215,13 @@ static void test_run(void **state)
 	close(fd);
 	munmap(near, 4096);
 }
+#else
+static void test_run(void **state)
+{
+	print_message("moved x86-64 code can not be run here\n");
+	skip();
+}
+#endif
 
 /* ---- all functions of some libraries: the moved code decodes to the same instructions ------------- */
 

@@ -16,6 +16,7 @@
 #include "agent/table.h"
 #include "module/agent.h"
 #include "self.h"
+#include "lib/needs.h"
 
 extern int host_cleaned;
 int host_throw(int x);
@@ -207,6 +208,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_unpublished),   cmocka_unit_test(test_damaged_table),
 	};
 
+	need_host();
 	if (argc != 2)
 		return 2;
 	object = argv[1];

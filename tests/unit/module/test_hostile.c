@@ -12,6 +12,7 @@
 
 #include "late.h"
 #include "self.h"
+#include "lib/needs.h"
 
 int host_counter, host_hidden, host_cleaned;
 __thread int host_tls;
@@ -141,6 +142,7 @@ int main(int argc, char **argv)
 	struct CMUnitTest tests[32];
 	size_t n = 0;
 
+	need_host();
 	for (int i = 1; i < argc && n < 32; i++)
 		tests[n++] = (struct CMUnitTest){ argv[i], test_mutants, NULL, NULL, argv[i] };
 	return _cmocka_run_group_tests("hostile", tests, n, setup, teardown);

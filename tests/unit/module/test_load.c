@@ -15,6 +15,7 @@
 
 #include "late.h"
 #include "self.h"
+#include "lib/needs.h"
 
 /* What sample.c refers to: exported by this program. */
 int host_counter;
@@ -416,6 +417,7 @@ int main(int argc, char **argv)
 	struct CMUnitTest tests[32];
 	size_t n = 0;
 
+	need_host();
 	for (int i = 1; i < argc; i++)
 		tests[n++] = (struct CMUnitTest){ argv[i], test_flavour, NULL, NULL, argv[i] };
 	tests[n++] = (struct CMUnitTest)cmocka_unit_test(test_protection);

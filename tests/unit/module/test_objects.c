@@ -10,6 +10,7 @@
 #include "late.h"
 #include "module/priv.h"
 #include "self.h"
+#include "lib/needs.h"
 
 int host_hidden = 5;
 int *lib_hidden_address(int which);
@@ -192,5 +193,6 @@ int main(void)
 		cmocka_unit_test(test_not_loaded),
 	};
 
+	need_host();
 	return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -14,6 +14,7 @@
 #include <cmocka.h>
 
 #include "self.h"
+#include "lib/needs.h"
 
 static struct suture_process *p;
 
@@ -312,5 +313,6 @@ int main(void)
 		cmocka_unit_test(test_tool_alive),
 	};
 
+	need_host();
 	return cmocka_run_group_tests(tests, setup, teardown);
 }

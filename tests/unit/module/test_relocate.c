@@ -14,6 +14,7 @@
 #include "late.h"
 #include "module/priv.h"
 #include "self.h"
+#include "lib/needs.h"
 
 int host_counter;
 int host_add(int a, int b);
@@ -295,6 +296,7 @@ int main(int argc, char **argv)
 	static char names[64][64];
 	size_t n = 1;
 
+	need_host();
 	/* "ld:FILE": compared with the linker too. */
 	for (int i = 1; i < argc && n < 60; i++) {
 		bool ld = !strncmp(argv[i], "ld:", 3);

@@ -17,6 +17,7 @@
 
 #include "late.h"
 #include "module/module.h"
+#include "lib/needs.h"
 
 static const char *program, *object;
 static bool no_cfi; /* the program's libc has no unwind data (musl): an honest unwinder does not get through */
@@ -340,6 +341,8 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_unwind), cmocka_unit_test(test_names), cmocka_unit_test(test_unload),
 	};
 
+	need_host();
+	need_trace();
 	if (argc < 3)
 		return 2;
 	no_cfi = argc > 3 && !strcmp(argv[3], "nocfi");

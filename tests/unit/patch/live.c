@@ -18,6 +18,7 @@
 #include <cmocka.h>
 
 #include "lib/mksut.h"
+#include "lib/needs.h"
 #include "live.h"
 #include "patch/internal.h"
 
@@ -30,30 +31,12 @@ static void log_line(void *arg, enum suture_log_level level, const char *line)
 		fprintf(stderr, "log: %s\n", line);
 }
 
-/* Whether this machine lets us trace a process of ours. */
-static bool can_trace(void)
-{
-	pid_t pid = fork();
-	bool ok;
-
-	if (!pid) {
-		pause();
-		_exit(0);
-	}
-	ok = !ptrace(PTRACE_SEIZE, pid, 0, 0);
-	kill(pid, SIGKILL);
-	waitpid(pid, NULL, 0);
-	return ok;
-}
-
 void live_init(void)
 {
 	const struct suture_ctx_opts opts = { .sz = sizeof(opts), .log = log_line };
 
-	if (!can_trace()) {
-		printf("skipped: this machine does not let a process trace its child\n");
-		exit(77);
-	}
+	need_host();
+	need_trace();
 	if (suture_ctx_create(&opts, &live_ctx))
 		exit(99);
 	if (getenv("SUTURE_TEST"))

@@ -558,7 +558,11 @@ CALL(semop_, {
 	struct sembuf b = { 0, -1, 0 };
 
 	ipc[2] = want(semget(IPC_PRIVATE, 1, 0600));
-	return syscall(SYS_semop, ipc[2], &b, 1); /* the C library may make semtimedop of it */
+#ifdef SYS_semop /* the C library may make semtimedop of it */
+	return syscall(SYS_semop, ipc[2], &b, 1);
+#else
+	return semop(ipc[2], &b, 1);
+#endif
 })
 CALL(semtimedop_, {
 	struct sembuf b = { 0, -1, 0 };

@@ -8,6 +8,7 @@
 #include <sys/wait.h>
 
 #include "lib.h"
+#include "lib/needs.h"
 
 static int try(pid_t pid)
 {
@@ -304,5 +305,7 @@ int main(void)
 		cmocka_unit_test(notices_the_end),
 	};
 
+	need_host();
+	need_trace();
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

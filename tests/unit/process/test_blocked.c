@@ -8,6 +8,7 @@
 #include <sys/wait.h>
 
 #include "lib.h"
+#include "lib/needs.h"
 
 static void start(struct target *t)
 {
@@ -154,5 +155,7 @@ int main(void)
 		cmocka_unit_test(by_tools_killed_in_a_borrow),
 	};
 
+	need_host();
+	need_trace();
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

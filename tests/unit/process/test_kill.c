@@ -10,6 +10,7 @@
 #include <sys/wait.h>
 
 #include "lib.h"
+#include "lib/needs.h"
 
 /* The tool: never comes back. */
 static void work(pid_t pid, bool heal)
@@ -199,5 +200,7 @@ int main(void)
 		cmocka_unit_test(while_the_target_is_stopped),
 	};
 
+	need_host();
+	need_trace();
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -11,6 +11,7 @@
 #include <sys/wait.h>
 
 #include "lib.h"
+#include "lib/needs.h"
 
 #define ANON (MAP_PRIVATE | MAP_ANONYMOUS)
 
@@ -609,5 +610,7 @@ int main(void)
 		cmocka_unit_test(threads_without_a_processor),
 	};
 
+	need_host();
+	need_trace();
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -6,6 +6,7 @@
 #include <sys/wait.h>
 
 #include "lib.h"
+#include "lib/needs.h"
 
 /* A stop, and proof that it holds every thread: listed and stopped. */
 static void stop_all(struct suture_process *p)
@@ -425,5 +426,7 @@ int main(void)
 		cmocka_unit_test(many_threads),
 	};
 
+	need_host();
+	need_trace();
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

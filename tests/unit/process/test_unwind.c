@@ -6,6 +6,7 @@
 #include <sys/wait.h>
 
 #include "lib.h"
+#include "lib/needs.h"
 
 #define FRAMES 64
 
@@ -506,5 +507,7 @@ int main(void)
 		cmocka_unit_test(many_threads),
 	};
 
+	need_host();
+	need_trace();
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
 	.section .both,"awx",@progbits
 	.globl f
-f:	ret
+f:	.long	0
 	.section .note.GNU-stack,"",@progbits
