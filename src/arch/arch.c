@@ -33,6 +33,20 @@ const struct sut_arch *sut_arch_host(void)
 #endif
 }
 
+uint64_t sut_arch_host_tp(void)
+{
+	uint64_t tp = 0;
+
+#if defined(__x86_64__)
+	__asm__("mov %%fs:0, %0" : "=r"(tp)); /* the word there is its own address: what TLS sequences rely on */
+#elif defined(__aarch64__)
+	__asm__("mrs %0, tpidr_el0" : "=r"(tp));
+#elif defined(__powerpc64__)
+	__asm__("mr %0, 13" : "=r"(tp));
+#endif
+	return tp;
+}
+
 /* Byte @i of the bits that are the field, and of what stands in them before. */
 static uint8_t mask_byte(const struct sut_reloc_howto *howto, unsigned i)
 {

@@ -9,12 +9,14 @@
  * a gigabyte is not unpacked for it.
  */
 #include <dwarf.h>
+#include <errno.h>
 
 #include "elf/cfi.h"
 #include "elf/cficheck.h"
 
 #define ROWS_MAX        ((size_t)1 << 18) /* cached; more distinct pcs than that are not looked up */
 #define DEBUG_FRAME_MAX ((uint64_t)1 << 30) /* unpacked size */
+#define READ_ROWS       48 /* that sut_cfi_read() takes in at once */
 
 /* One place where CFI was found. */
 struct source {
@@ -32,11 +34,18 @@ struct cached {
 	bool used;
 };
 
+/* What sut_cfi_read() has seen. */
+struct known {
+	uint64_t start, end;
+	const struct sut_cfi_row *row; /* NULL: not covered */
+};
+
 struct sut_cfi {
 	struct sut_elf *e;
 	SUT_VEC(struct source) src;
 	struct cached *slot;
 	size_t n_slots, n_used; /* n_slots: a power of two */
+	SUT_VEC(struct known) known; /* by rising address, without overlaps */
 };
 
 /* ---- opening ---- */
@@ -257,6 +266,7 @@ void sut_cfi_close(struct sut_cfi *c)
 	for (size_t i = 0; i < c->src.n; i++)
 		close_source(&c->src.v[i]);
 	sut_vec_free(&c->src);
+	sut_vec_free(&c->known);
 	free(c);
 }
 
@@ -429,4 +439,68 @@ bool sut_cfi_row(struct sut_cfi *c, uint64_t pc, const struct sut_cfi_row **ret)
 		return false;
 	*ret = c->slot[i].row;
 	return true;
+}
+
+/* ---- what can be asked for without allocating ---- */
+
+/* The first known range that ends behind @pc. */
+static size_t known_at(const struct sut_cfi *c, uint64_t pc)
+{
+	size_t lo = 0, hi = c->known.n;
+
+	while (lo < hi) {
+		size_t mid = lo + (hi - lo) / 2;
+
+		if (c->known.v[mid].end <= pc)
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	return lo;
+}
+
+enum sut_cfi_known sut_cfi_row_known(const struct sut_cfi *c, uint64_t pc, const struct sut_cfi_row **ret)
+{
+	size_t i = known_at(c, pc);
+
+	if (i == c->known.n || c->known.v[i].start > pc)
+		return SUT_CFI_NOT_READ;
+	*ret = c->known.v[i].row;
+	return *ret ? SUT_CFI_KNOWN : SUT_CFI_KNOWN_NONE;
+}
+
+/* @k holds @pc, which was not known; what of it is known already stays as it is. */
+static int know(struct sut_cfi *c, uint64_t pc, struct known k)
+{
+	size_t i = known_at(c, pc);
+
+	if (i && k.start < c->known.v[i - 1].end)
+		k.start = c->known.v[i - 1].end;
+	if (i < c->known.n && k.end > c->known.v[i].start)
+		k.end = c->known.v[i].start;
+	if (sut_vec_push(&c->known, k))
+		return -ENOMEM;
+	memmove(c->known.v + i + 1, c->known.v + i, (c->known.n - 1 - i) * sizeof(k));
+	c->known.v[i] = k;
+	return 0;
+}
+
+int sut_cfi_read(struct sut_cfi *c, uint64_t pc)
+{
+	const struct sut_cfi_row *row = NULL;
+
+	for (unsigned n = 0; n < READ_ROWS; n++) {
+		struct known k = { pc, pc + 1, NULL };
+
+		if (sut_cfi_row_known(c, pc, &row) != SUT_CFI_NOT_READ)
+			return 0;
+		if (sut_cfi_row(c, pc, &row))
+			k = (struct known){ row->start, row->end, row };
+		else if (n)
+			return 0; /* behind the last function: nobody stands there */
+		if (know(c, pc, k))
+			return -ENOMEM;
+		pc = k.end;
+	}
+	return 0;
 }

@@ -63,4 +63,15 @@ void sut_cfi_close(struct sut_cfi *c);
 /** The row for a link-time @pc. False: no CFI covers it, or it can not be understood. The row lives as long as @c. */
 bool sut_cfi_row(struct sut_cfi *c, uint64_t pc, const struct sut_cfi_row **ret);
 
+/* For a process that proves its own threads while they stand still, and must not allocate meanwhile (process/self.h). */
+enum sut_cfi_known {
+	SUT_CFI_KNOWN, /* *ret is the row */
+	SUT_CFI_KNOWN_NONE, /* no CFI covers the pc */
+	SUT_CFI_NOT_READ, /* sut_cfi_read() has not been there */
+};
+/** What was read of the row for @pc. Allocates nothing, takes no lock. */
+enum sut_cfi_known sut_cfi_row_known(const struct sut_cfi *c, uint64_t pc, const struct sut_cfi_row **ret);
+/** Reads the row for @pc and those that follow it, a function or a few. 0 or -ENOMEM. */
+int sut_cfi_read(struct sut_cfi *c, uint64_t pc) __must_check;
+
 #endif

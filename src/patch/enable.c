@@ -545,6 +545,7 @@ static int check_threads(struct enable *e)
 	struct sut_transition_result r;
 	int err = sut_transition_run(&sut_target_ops, &t, e->ranges.r.v, e->ranges.r.n, 0, &r);
 
+	sut_report_keep(e->report);
 	e->threads = t.threads;
 	e->result = r;
 	if (r.pause_ns > e->pause_ns)

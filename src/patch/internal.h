@@ -181,6 +181,9 @@ int sut_report_make(const struct sut_plan *plan, struct suture_report **ret) __m
 /** A report of a patch that is in the process already. */
 int sut_report_make_sites(struct suture_process *p, const char *name, const struct sut_sites *sites,
 			  struct suture_report **ret) __must_check;
+/** Notes a thread that is inside. Called while threads stand still: names are borrowed until sut_report_keep(). */
 void sut_report_busy(struct suture_report *r, const struct sut_busy *busy);
+/** Makes borrowed names the report's own. */
+void sut_report_keep(struct suture_report *r);
 
 #endif

@@ -3,7 +3,7 @@
  * report.c - what a call found or did, as a public report, and the strings that live with it.
  *
  * Every string of a report belongs to it (struct sut_texts in priv), so that a report outlives patch and
- * process. Only allocates; must not touch the target.
+ * process. Only allocates (sut_report_busy() not even that); must not touch the target.
  */
 #include <stdarg.h>
 
@@ -143,6 +143,13 @@ void sut_report_busy(struct suture_report *r, const struct sut_busy *busy)
 	f = &r->funcs[busy->func];
 	if (!f->busy++) {
 		f->busy_tid = busy->tid;
-		f->busy_in = busy->range ? sut_texts_add(r->priv, "%s", busy->range) : NULL;
+		f->busy_in = busy->range;
 	}
+}
+
+void sut_report_keep(struct suture_report *r)
+{
+	for (size_t i = 0; i < r->n_funcs; i++)
+		if (r->funcs[i].busy_in)
+			r->funcs[i].busy_in = sut_texts_add(r->priv, "%s", r->funcs[i].busy_in);
 }

@@ -31,6 +31,7 @@ static _Thread_local struct {
 	unsigned depth;
 	sigset_t old;
 	bool sigpipe_was_pending;
+	int cancel; /* whether the thread could be cancelled */
 	bool child_taken; /* a SIGCHLD was taken: perhaps about a child of somebody else's */
 } own_signals;
 
@@ -48,6 +49,7 @@ void sut_tool_signals_block(void)
 	own_signals.sigpipe_was_pending = sigismember(&pending, SIGPIPE);
 	own_signals.child_taken = false;
 	pthread_sigmask(SIG_BLOCK, &set, &own_signals.old);
+	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &own_signals.cancel);
 }
 
 void sut_tool_signals_unblock(void)
@@ -67,6 +69,7 @@ void sut_tool_signals_unblock(void)
 	if (own_signals.child_taken && !waitid(P_ALL, 0, &si, WEXITED | WNOHANG | WNOWAIT) && si.si_pid)
 		raise(SIGCHLD);
 	pthread_sigmask(SIG_SETMASK, &own_signals.old, NULL);
+	pthread_setcancelstate(own_signals.cancel, NULL);
 }
 
 void sut_hold_begin(struct suture_process *p)

@@ -12,6 +12,7 @@
  *	heal.c     where the frame that heals a borrowed thread can lie
  *	remote.c   borrowing, system calls
  *	seccomp.c  what a thread's filters would say
+ *	self.c selfstop.c   this very process, its threads stopped by signal: see self.h
  *	unwind.c expr.c prove.c   see unwind.h
  */
 #ifndef SUT_PROCESS_INTERNAL_H
@@ -59,7 +60,24 @@ struct sut_borrow {
 	struct sut_filter filter[64];
 };
 
+/* How a process is held: by ptrace (threads.c, remote.c), or this very process by signals (self.h). */
+struct sut_process_ops {
+	int (*borrow)(struct suture_process *p, unsigned timeout_ms);
+	int (*stop)(struct suture_process *p, unsigned timeout_ms);
+	uint64_t (*release)(struct suture_process *p);
+	/** Whether the memory still is that of the program that was attached to. */
+	bool (*same_program)(struct suture_process *p);
+	size_t (*read_some)(struct suture_process *p, uint64_t addr, void *buf, size_t len);
+	/** Before a transition: makes ready whatever the proofs will need. NULL: nothing. 0 or a recorded failure. */
+	int (*rehearse)(struct suture_process *p);
+	void (*close)(struct suture_process *p); /* NULL: nothing */
+};
+extern const struct sut_process_ops sut_ptrace_ops;
+
+struct sut_self;
 struct sut_priv {
+	const struct sut_process_ops *ops;
+	struct sut_self *self; /* self.h; NULL: another process */
 	uint64_t start_stack, start_brk;
 	bool is_child; /* of ours: its parent waits for its end, not us */
 	bool gone; /* ended, or became another program */
@@ -106,6 +124,11 @@ static inline struct sut_priv *sut_priv(struct suture_process *p)
 }
 
 /* process.c */
+/** A handle with nothing opened yet; NULL: no memory. To be freed by suture_process_detach(). */
+struct suture_process *sut_process_alloc(struct suture_ctx *ctx, pid_t pid, const struct sut_process_ops *ops,
+					 const struct sut_mem_ops *mem_ops);
+/** Its executable is for this tool's machine. Recorded failures. */
+int sut_process_check_machine(struct suture_process *p) __must_check;
 /** Chooses a thread whose files in /proc work: a leader that has ended has none. */
 void sut_process_find_live(struct suture_process *p);
 /** Whether the process still runs in the memory that it had when it was attached to (no exec since). */
@@ -142,6 +165,12 @@ void sut_objects_verify(struct suture_process *p);
 
 /* memory.c */
 extern const struct sut_mem_ops sut_process_mem_ops;
+/** What of it needs nobody held: also for this very process. */
+int sut_memory_maps(struct sut_mem *mem, struct sut_maps *ret) __must_check;
+int sut_memory_private_pages(struct sut_mem *mem, uint64_t start, uint64_t end, bool *ret) __must_check;
+int sut_memory_any_locked(struct sut_mem *mem, bool *ret) __must_check;
+int sut_memory_vm_flags(struct sut_mem *mem, uint64_t addr, char *ret, size_t cap) __must_check;
+size_t sut_memory_read_some(struct suture_process *p, uint64_t addr, void *buf, size_t len);
 /** Reads as much as there is of [addr, addr+len), up to the first unreadable page. */
 size_t sut_process_read_some(struct suture_process *p, uint64_t addr, void *buf, size_t len);
 
@@ -189,6 +218,8 @@ int sut_fail_gone(struct suture_process *p);
 /** Seizes and interrupts @tid and waits until it is stopped by that and by nothing else; it becomes an entry of the
  *  (empty) list. 0, -ESRCH, -SUTURE_ETIMEOUT (nothing recorded for these two), or a recorded failure. */
 int sut_thread_hold_one(struct suture_process *p, pid_t tid, uint64_t deadline) __must_check;
+int sut_threads_stop(struct suture_process *p, unsigned timeout_ms) __must_check;
+uint64_t sut_threads_release(struct suture_process *p);
 /** Whether a thread that was seized is not ours any more. */
 bool sut_thread_lost(struct suture_process *p, pid_t tid);
 /** Whether another process runs on the target's memory: its pid, or 0. */
@@ -220,6 +251,7 @@ struct sut_heal_header {
 #define SUT_HEAL_HEADER 64
 
 /* remote.c */
+int sut_remote_borrow(struct suture_process *p, unsigned timeout_ms) __must_check;
 int sut_remote_syscall(struct suture_process *p, enum sut_sys sys, const uint64_t args[6], int64_t *ret) __must_check;
 /** Readies the borrowed thread: filters, place. Recorded failures. */
 int sut_remote_prepare(struct suture_process *p) __must_check;

@@ -34,12 +34,14 @@ static int fail_file(struct suture_process *p, const char *path, int err)
 	if (is_gone(p))
 		return sut_fail_gone(p);
 	return sut_fail(p->ctx, err == EACCES || err == EPERM ? SUTURE_EACCESS : SUTURE_EFAILED, "%s: %s", path,
-			err ? strerror(err) : "too short");
+			!err            ? "too short"
+			: p->mem.frozen ? "error"
+					: strerror(err));
 }
 
 /* -- reading ---------------------------------------------------------------------------------- */
 
-size_t sut_process_read_some(struct suture_process *p, uint64_t addr, void *buf, size_t len)
+size_t sut_memory_read_some(struct suture_process *p, uint64_t addr, void *buf, size_t len)
 {
 	struct iovec l = { buf, len }, r = { (void *)(uintptr_t)addr, len };
 	size_t page = p->mem.page_size, done = 0;
@@ -74,6 +76,11 @@ static int mem_read(struct sut_mem *mem, uint64_t addr, void *buf, size_t len)
 	sut_fail(p->ctx, SUTURE_EFAILED, "%zu bytes at %#llx of %s[%d] can not be read", len, (unsigned long long)addr,
 		 p->comm, p->pid);
 	return sut_fail_address(p->ctx, addr);
+}
+
+size_t sut_process_read_some(struct suture_process *p, uint64_t addr, void *buf, size_t len)
+{
+	return sut_priv(p)->ops->read_some(p, addr, buf, len);
 }
 
 /* -- writing ---------------------------------------------------------------------------------- */
@@ -153,7 +160,7 @@ static int mem_write(struct sut_mem *mem, uint64_t addr, const void *buf, size_t
 
 /* -- mappings --------------------------------------------------------------------------------- */
 
-static int mem_maps(struct sut_mem *mem, struct sut_maps *ret)
+int sut_memory_maps(struct sut_mem *mem, struct sut_maps *ret)
 {
 	struct suture_process *p = proc(mem);
 	char *text;
@@ -180,7 +187,7 @@ static int mem_maps(struct sut_mem *mem, struct sut_maps *ret)
 #define PAGEMAP_SWAPPED (1ull << 62)
 #define PAGEMAP_FILE    (1ull << 61)
 
-static int mem_private_pages(struct sut_mem *mem, uint64_t start, uint64_t end, bool *ret)
+int sut_memory_private_pages(struct sut_mem *mem, uint64_t start, uint64_t end, bool *ret)
 {
 	struct suture_process *p = proc(mem);
 	_cleanup_close_ int fd = -1;
@@ -204,7 +211,7 @@ static int mem_private_pages(struct sut_mem *mem, uint64_t start, uint64_t end, 
 	return 0;
 }
 
-static int mem_any_locked(struct sut_mem *mem, bool *ret)
+int sut_memory_any_locked(struct sut_mem *mem, bool *ret)
 {
 	struct suture_process *p = proc(mem);
 
@@ -213,7 +220,7 @@ static int mem_any_locked(struct sut_mem *mem, bool *ret)
 	return 0;
 }
 
-static int mem_vm_flags(struct sut_mem *mem, uint64_t addr, char *ret, size_t cap)
+int sut_memory_vm_flags(struct sut_mem *mem, uint64_t addr, char *ret, size_t cap)
 {
 	struct suture_process *p = proc(mem);
 	_cleanup_fclose_ FILE *f = NULL;
@@ -365,9 +372,9 @@ const struct sut_mem_ops sut_process_mem_ops = {
 	.read = mem_read,
 	.write = mem_write,
 	.syscall = mem_syscall,
-	.maps = mem_maps,
-	.private_pages = mem_private_pages,
-	.any_locked = mem_any_locked,
-	.vm_flags = mem_vm_flags,
+	.maps = sut_memory_maps,
+	.private_pages = sut_memory_private_pages,
+	.any_locked = sut_memory_any_locked,
+	.vm_flags = sut_memory_vm_flags,
 	.open_mapped = mem_open_mapped,
 };

@@ -48,7 +48,7 @@ bool sut_process_alive(struct suture_process *p)
 	return !sut_procfs_stat(p->pid, 0, &st) && st.start_time == p->start_time && st.state != 'X';
 }
 
-bool sut_process_same_program(struct suture_process *p)
+static bool same_program(struct suture_process *p)
 {
 	struct sut_priv *pr = p->priv;
 	uint8_t byte;
@@ -60,6 +60,11 @@ bool sut_process_same_program(struct suture_process *p)
 		pr->gone_how = "replaced its program (exec)";
 	pr->gone = true;
 	return false;
+}
+
+bool sut_process_same_program(struct suture_process *p)
+{
+	return sut_priv(p)->ops->same_program(p);
 }
 
 const char *sut_process_root(struct suture_process *p, char buf[64])
@@ -91,8 +96,10 @@ static int check_who(struct suture_process *p)
 
 	if (p->pid <= 0)
 		return sut_fail(ctx, SUTURE_EUSAGE, "%d is no process number", p->pid);
-	if (p->pid == getpid())
-		return sut_fail(ctx, SUTURE_EREFUSED, "process %d is this program itself", p->pid);
+	if (p->pid == getpid()) {
+		sut_fail(ctx, SUTURE_EREFUSED, "process %d is this program itself", p->pid);
+		return sut_hint(ctx, "the library works on its own process through suture_process_self()");
+	}
 	err = sut_procfs_stat(p->pid, 0, &st);
 	if (err)
 		return sut_fail(ctx, SUTURE_ENOTFOUND, "no process %d%s%s", p->pid, err == -ENOENT ? "" : ": ",
@@ -169,7 +176,7 @@ static int open_files(struct suture_process *p)
 	return sut_fail(p->ctx, SUTURE_EFAILED, "%s: %s", path, strerror(errno));
 }
 
-static int check_machine(struct suture_process *p)
+int sut_process_check_machine(struct suture_process *p)
 {
 	_cleanup_close_ int fd = -1;
 	Elf64_Ehdr eh;
@@ -192,6 +199,31 @@ static int check_machine(struct suture_process *p)
 	return 0;
 }
 
+/* -- holding it ------------------------------------------------------------------------------- */
+
+const struct sut_process_ops sut_ptrace_ops = {
+	.borrow = sut_remote_borrow,
+	.stop = sut_threads_stop,
+	.release = sut_threads_release,
+	.same_program = same_program,
+	.read_some = sut_memory_read_some,
+};
+
+int sut_process_borrow(struct suture_process *p, unsigned timeout_ms)
+{
+	return sut_priv(p)->ops->borrow(p, timeout_ms);
+}
+
+int sut_process_stop(struct suture_process *p, unsigned timeout_ms)
+{
+	return sut_priv(p)->ops->stop(p, timeout_ms);
+}
+
+uint64_t sut_process_release(struct suture_process *p)
+{
+	return sut_priv(p)->ops->release(p);
+}
+
 /* -- attach, detach --------------------------------------------------------------------------- */
 
 static int copy_debug(struct suture_process *p, const char *const *debug)
@@ -211,7 +243,8 @@ static int copy_debug(struct suture_process *p, const char *const *debug)
 	return 0;
 }
 
-static struct suture_process *alloc(struct suture_ctx *ctx, pid_t pid)
+struct suture_process *sut_process_alloc(struct suture_ctx *ctx, pid_t pid, const struct sut_process_ops *ops,
+					 const struct sut_mem_ops *mem_ops)
 {
 	struct suture_process *p = calloc(1, sizeof(*p));
 	struct sut_priv *pr = calloc(1, sizeof(*pr));
@@ -225,7 +258,8 @@ static struct suture_process *alloc(struct suture_ctx *ctx, pid_t pid)
 	p->pid = pid;
 	p->pidfd = p->mem_fd = -1;
 	p->priv = pr;
-	p->mem.ops = &sut_process_mem_ops;
+	pr->ops = ops;
+	p->mem.ops = mem_ops;
 	p->mem.arch = sut_arch_host();
 	p->mem.ctx = ctx;
 	p->mem.page_size = (size_t)sysconf(_SC_PAGESIZE);
@@ -246,7 +280,7 @@ static struct suture_process *alloc(struct suture_ctx *ctx, pid_t pid)
 int suture_process_attach(struct suture_ctx *ctx, pid_t pid, const struct suture_attach_opts *opts,
 			  struct suture_process **ret)
 {
-	struct suture_process *p = alloc(ctx, pid);
+	struct suture_process *p = sut_process_alloc(ctx, pid, &sut_ptrace_ops, &sut_process_mem_ops);
 	struct sut_stat st;
 	int err;
 
@@ -256,7 +290,7 @@ int suture_process_attach(struct suture_ctx *ctx, pid_t pid, const struct suture
 	if (!err)
 		err = open_files(p);
 	if (!err)
-		err = check_machine(p);
+		err = sut_process_check_machine(p);
 	/* The number may have gone to another process while its files were opened. */
 	if (!err && (sut_procfs_stat(pid, 0, &st) || st.start_time != p->start_time))
 		err = sut_fail(ctx, SUTURE_ENOTFOUND, "process %d ended meanwhile", pid);
@@ -288,6 +322,8 @@ void suture_process_detach(struct suture_process *p)
 	/* A thread that could not be stopped is still ours; it is let go as soon as it can be, or when we end. */
 	for (unsigned i = 0; pr->late.n && i < 100; i++)
 		sut_process_sleep(p, 2);
+	if (pr->ops->close)
+		pr->ops->close(p);
 	sut_objects_free(p);
 	sut_maps_free(&p->maps);
 	for (size_t i = 0; p->debug && p->debug[i]; i++)

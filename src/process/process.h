@@ -129,7 +129,7 @@ uint64_t sut_process_release(struct suture_process *p);
 void sut_process_pump(struct suture_process *p);
 /** Sleeps and pumps: the only way to wait while a process is open. */
 void sut_process_sleep(struct suture_process *p, unsigned ms);
-/** Handles the tool's own signals: blocks what must not stop it while it holds a target. Nested. */
+/** Handles the tool's own signals: blocks what must not stop it while it holds a target, cancellation too. Nested. */
 void sut_tool_signals_block(void);
 void sut_tool_signals_unblock(void);
 

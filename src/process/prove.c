@@ -246,5 +246,5 @@ int sut_prove_prepare(struct suture_process *p)
 	if (!sut_procfs_tids(p))
 		for (size_t i = 0; i < pr->tids.n && i < SAMPLE; i++)
 			sample_thread(p, pr->tids.v[i]);
-	return 0;
+	return pr->ops->rehearse ? pr->ops->rehearse(p) : 0;
 }

@@ -652,7 +652,7 @@ static int borrow_one(struct suture_process *p, uint64_t deadline, unsigned time
 	}
 }
 
-int sut_process_borrow(struct suture_process *p, unsigned timeout_ms)
+int sut_remote_borrow(struct suture_process *p, unsigned timeout_ms)
 {
 	unsigned ms = timeout_ms > p->patience_ms ? timeout_ms : p->patience_ms;
 	uint64_t deadline = sut_now_ns() + (uint64_t)ms * 1000000u;

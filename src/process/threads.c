@@ -483,7 +483,7 @@ static int stop_retry(struct suture_process *p, uint64_t deadline, struct stuck 
 	}
 }
 
-int sut_process_stop(struct suture_process *p, unsigned timeout_ms)
+int sut_threads_stop(struct suture_process *p, unsigned timeout_ms)
 {
 	uint64_t deadline = sut_now_ns() + (uint64_t)timeout_ms * 1000000u;
 	struct sut_priv *pr = p->priv;
@@ -493,12 +493,12 @@ int sut_process_stop(struct suture_process *p, unsigned timeout_ms)
 
 	sut_process_pump(p);
 	if (pr->gone || !sut_process_alive(p)) {
-		sut_process_release(p);
+		sut_threads_release(p);
 		return sut_fail_gone(p);
 	}
 	sharer = sut_process_sharer(p);
 	if (sharer) {
-		sut_process_release(p);
+		sut_threads_release(p);
 		sut_fail(p->ctx, SUTURE_EREFUSED,
 			 "process %d runs on the memory of %s[%d] without being one of its threads", sharer, p->comm,
 			 p->pid);
@@ -515,7 +515,7 @@ int sut_process_stop(struct suture_process *p, unsigned timeout_ms)
 		sut_objects_verify(p);
 		return 0;
 	}
-	sut_process_release(p);
+	sut_threads_release(p);
 	if (err == -SUTURE_ETIMEOUT)
 		return sut_fail(p->ctx, SUTURE_ETIMEOUT,
 				"thread %d of %s[%d] could not be stopped in %u ms (state %c%s)", why.tid, p->comm,
@@ -707,7 +707,7 @@ static void drain(struct suture_process *p)
 	}
 }
 
-uint64_t sut_process_release(struct suture_process *p)
+uint64_t sut_threads_release(struct suture_process *p)
 {
 	struct sut_priv *pr = p->priv;
 	uint64_t longest;

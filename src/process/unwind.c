@@ -12,7 +12,7 @@
  *
  * The stack is read through one window, filled by one system call; allocates nothing but rows of CFI.
  */
-#include "process/internal.h"
+#include "process/self.h"
 
 #define MAX_FRAMES  10000
 #define MAX_SIGNALS 64
@@ -35,12 +35,26 @@ struct walk {
 
 /* -- memory ----------------------------------------------------------------------------------- */
 
+/* The part of the window that is the caller's own stack, in one's own process: as it was when it was stopped. */
+static void overlay_snapshot(struct sut_priv *pr)
+{
+	const struct sut_self *s = pr->self;
+	uint64_t from = pr->stack_addr > s->snapshot_addr ? pr->stack_addr : s->snapshot_addr;
+	uint64_t end = pr->stack_addr + pr->stack_len, s_end = s->snapshot_addr + s->snapshot_len;
+	uint64_t to = end < s_end ? end : s_end;
+
+	if (from < to)
+		memcpy(pr->stack + (from - pr->stack_addr), s->snapshot + (from - s->snapshot_addr), to - from);
+}
+
 void sut_stack_load(struct suture_process *p, uint64_t addr, size_t len)
 {
 	struct sut_priv *pr = p->priv;
 
 	pr->stack_addr = addr;
 	pr->stack_len = sut_process_read_some(p, addr, pr->stack, len < SUT_STACK_WIN ? len : SUT_STACK_WIN);
+	if (pr->self)
+		overlay_snapshot(pr);
 }
 
 uint64_t sut_stack_top(struct suture_process *p, const struct sut_thread *t)
@@ -76,20 +90,64 @@ static bool read_reg(void *arg, unsigned n, uint64_t *ret)
 
 /* -- one frame -------------------------------------------------------------------------------- */
 
-static const struct sut_cfi_row *find_row(struct walk *w, uint64_t pc, struct sut_object **ret_obj)
+/* @pc: as the cfi has it; runtime where that is NULL. */
+static void miss(struct sut_self *self, struct sut_cfi *cfi, uint64_t pc)
+{
+	const struct sut_cfi_row *row;
+
+	if (self->n_missed == SUT_SELF_MISSED || (cfi && sut_cfi_row_known(cfi, pc, &row) != SUT_CFI_NOT_READ))
+		return;
+	self->missed[self->n_missed].cfi = cfi;
+	self->missed[self->n_missed++].pc = pc;
+}
+
+/* In a frozen process what was not read before can not be read now (self.h). The frames above this one will be
+ * missed too: whatever on the stack may be a return address is noted along with it. */
+static void note_missed(struct walk *w, struct sut_cfi *cfi, uint64_t pc)
+{
+	struct sut_priv *pr = w->p->priv;
+	uint64_t sp = w->reg[w->p->mem.arch->dwarf_sp];
+
+	w->why = "call frame information that is only now being read";
+	miss(pr->self, cfi, pc);
+	sut_stack_load(w->p, SUT_ALIGN_UP(sp, 8), 16384);
+	for (size_t off = 0; off + 8 <= pr->stack_len; off += 8) {
+		uint64_t word = sut_le64(pr->stack + off) - 1;
+		struct sut_object *o = sut_process_object_at(w->p, word);
+
+		if (o && !o->cfi_failed)
+			miss(pr->self, o->cfi, o->cfi ? word - o->bias : word);
+	}
+}
+
+/* @none: what to say where there is none. */
+static const struct sut_cfi_row *row_at(struct walk *w, struct sut_cfi *cfi, uint64_t pc, const char *none)
 {
 	const struct sut_cfi_row *row = NULL;
+	enum sut_cfi_known known;
+
+	if (!w->p->mem.frozen)
+		known = sut_cfi_row(cfi, pc, &row) ? SUT_CFI_KNOWN : SUT_CFI_KNOWN_NONE;
+	else
+		known = sut_cfi_row_known(cfi, pc, &row);
+	if (known == SUT_CFI_KNOWN)
+		return row;
+	if (known == SUT_CFI_NOT_READ)
+		note_missed(w, cfi, pc);
+	else
+		w->why = none;
+	return NULL;
+}
+
+static const struct sut_cfi_row *find_row(struct walk *w, uint64_t pc, struct sut_object **ret_obj)
+{
 	struct sut_object *o;
 	struct sut_cfi *cfi;
 
 	*ret_obj = NULL;
 	for (size_t i = 0; i < w->n_extra; i++)
-		if (sut_in(w->extra[i].start, w->extra[i].end, pc)) {
-			if (sut_cfi_row(w->extra[i].cfi, pc, &row))
-				return row;
-			w->why = "code of a patch without call frame information";
-			return NULL;
-		}
+		if (sut_in(w->extra[i].start, w->extra[i].end, pc))
+			return row_at(w, w->extra[i].cfi, pc, "code of a patch without call frame information");
 	o = sut_process_object_at(w->p, pc);
 	if (!o) {
 		w->why = "code that belongs to no file";
@@ -100,10 +158,13 @@ static const struct sut_cfi_row *find_row(struct walk *w, uint64_t pc, struct su
 		w->why = "another file was mapped meanwhile";
 		return NULL;
 	}
-	cfi = sut_object_cfi(w->p, o);
-	if (cfi && sut_cfi_row(cfi, pc - o->bias, &row))
-		return row;
-	w->why = cfi ? "code without call frame information" : "a file without call frame information";
+	cfi = w->p->mem.frozen ? o->cfi : sut_object_cfi(w->p, o);
+	if (cfi)
+		return row_at(w, cfi, pc - o->bias, "code without call frame information");
+	if (w->p->mem.frozen && !o->cfi_failed)
+		note_missed(w, NULL, pc);
+	else
+		w->why = "a file without call frame information";
 	return NULL;
 }
 

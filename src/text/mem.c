@@ -12,6 +12,8 @@ int sut_mem_call(struct sut_mem *mem, const char *what, uint64_t *ret, enum sut_
 	if (err)
 		return err;
 	/* The kernel's errors are the last page of values; everything else is a result. */
+	if (result < 0 && result >= -4095 && mem->frozen)
+		return sut_fail(mem->ctx, SUTURE_EFAILED, "%s in this process failed: error %d", what, (int)-result);
 	if (result < 0 && result >= -4095)
 		return sut_fail(mem->ctx, SUTURE_EFAILED, "%s in the target failed: %s", what, strerror((int)-result));
 	*ret = (uint64_t)result;

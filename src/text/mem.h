@@ -3,7 +3,7 @@
  * mem.h - one address space, seen through one set of operations.
  *
  * Everything that reads or changes a target's memory does it through struct sut_mem:
- * a remote process (src/process), an image in a buffer (tests), later one's own process.
+ * a remote process or one's own (src/process), an image in a buffer (tests).
  * text/ reaches threads and system calls only through these operations.
  */
 #ifndef SUT_MEM_H
@@ -68,6 +68,9 @@ struct sut_mem {
 	const struct sut_arch *arch;
 	struct suture_ctx *ctx;
 	size_t page_size;
+	/* Every other thread of *this* process stands still, perhaps with a lock in its hands: until that is over nothing
+	 * may be allocated, logged or translated, nor any other lock be taken. Never set for another process. */
+	bool frozen;
 };
 
 static inline int sut_mem_read(struct sut_mem *m, uint64_t a, void *b, size_t n)

@@ -13,6 +13,7 @@
  *  - A shadow holds, byte for byte, what the region holds at that time, but for the pokes. Pages equal
  *    to the file's are not written, so they stay the page cache's.
  *  - No mapping is writable: new bytes go through the memory file, which may write to r-x.
+ *  - The commit allocates nothing: in one's own process the others stand still, perhaps inside malloc.
  *  - What a tool that dies leaves behind is an unused r-x mapping of the target's own file.
  *
  * A shadow is made without a file descriptor, by mremap(MREMAP_DONTUNMAP) of the pristine (5.13 and later): works
@@ -47,7 +48,7 @@ struct region {
 	struct sut_pristine pristine; /* len 0: none */
 	bool made_pristine; /* by this batch */
 	uint64_t shadow; /* 0: none */
-	bool *private; /* per page, as of prepare */
+	bool *private; /* per page, as of prepare; and as many again for the commit to use */
 	bool locked; /* mlock'ed */
 	bool alike; /* the shadow is the kernel's own duplicate of the text, or of a pristine that was compared before */
 	bool moved;
@@ -66,6 +67,7 @@ struct sut_poke_batch {
 	enum sut_poke_method method;
 	bool committed;
 	char why[200];
+	uint8_t *chunks; /* two of chunk_size() bytes, for the commit too, which may have to do without malloc */
 };
 
 int sut_poke_create(struct sut_mem *mem, struct sut_poke_batch **ret)
@@ -94,6 +96,7 @@ void sut_poke_destroy(struct sut_poke_batch *b)
 	forget_regions(b);
 	sut_vec_free(&b->poke);
 	sut_vec_free(&b->given);
+	free(b->chunks);
 	free(b);
 }
 
@@ -441,7 +444,7 @@ static int make_shadow(struct sut_poke_batch *b, struct region *r)
 	uint64_t offset = r->run_offset + (r->lo - r->run.start), len = r->hi - r->lo;
 	struct sut_maps maps;
 	int64_t ignored = 0;
-	bool whole;
+	bool whole = true;
 	int err = 1;
 
 	if (r->pristine.len)
@@ -455,12 +458,16 @@ static int make_shadow(struct sut_poke_batch *b, struct region *r)
 			r->map.name);
 		return 0;
 	}
-	if (!err)
+	/* When a frozen process takes a change back: it is made as the first one was, which was looked at. */
+	if (!err && !b->mem->frozen) {
 		err = b->mem->ops->maps(b->mem, &maps);
+		if (!err) {
+			whole = maps_part(&maps, r, r->shadow, len, offset);
+			sut_maps_free(&maps);
+		}
+	}
 	if (err)
 		return err;
-	whole = maps_part(&maps, r, r->shadow, len, offset);
-	sut_maps_free(&maps);
 	if (!whole)
 		return sut_fail(b->mem->ctx, SUTURE_EFAILED, "the shadow of %s at 0x%lx is not one mapping of it",
 				r->map.name, r->shadow);
@@ -505,12 +512,17 @@ static int fill_page(struct sut_poke_batch *b, struct region *r, uint64_t page, 
 	return err;
 }
 
+static size_t chunk_size(const struct sut_poke_batch *b)
+{
+	return CHUNK > b->mem->page_size ? CHUNK : b->mem->page_size;
+}
+
 static int fill_shadow(struct sut_poke_batch *b, struct region *r, bool back)
 {
 	uint64_t size = b->mem->page_size;
-	size_t chunk = CHUNK > size ? CHUNK : size;
-	uint8_t *want = malloc(chunk), *have = malloc(chunk);
-	int err = want && have ? 0 : sut_nomem(b->mem->ctx);
+	size_t chunk = chunk_size(b);
+	uint8_t *want = b->chunks, *have = want + chunk;
+	int err = 0;
 
 	for (uint64_t at = r->lo; at < r->hi && !err; at += chunk) {
 		size_t n = r->hi - at < chunk ? r->hi - at : chunk;
@@ -521,8 +533,6 @@ static int fill_shadow(struct sut_poke_batch *b, struct region *r, bool back)
 		for (size_t off = 0; off < n && !err; off += size)
 			err = fill_page(b, r, at + off, want + off, have + off, back);
 	}
-	free(want);
-	free(have);
 	return err;
 }
 
@@ -606,8 +616,10 @@ static int prepare_region(struct sut_poke_batch *b, struct region *r)
 		err = match_flags(b, r);
 	if (err || b->method == SUT_POKE_WRITE)
 		return err;
-	r->private = calloc(pages, sizeof(*r->private));
-	if (!r->private)
+	r->private = calloc(2 * pages, sizeof(*r->private));
+	if (!b->chunks)
+		b->chunks = malloc(2 * chunk_size(b));
+	if (!r->private || !b->chunks)
 		return sut_nomem(b->mem->ctx);
 	err = find_pristine(b, r);
 	if (!err)
@@ -746,14 +758,13 @@ static int move(struct sut_poke_batch *b, struct region *r)
 static int refill_page(struct sut_poke_batch *b, struct region *r, uint64_t page)
 {
 	size_t size = b->mem->page_size;
-	uint8_t *both = malloc(2 * size);
-	int err = both ? sut_mem_read(b->mem, page, both, size) : sut_nomem(b->mem->ctx);
+	uint8_t *both = b->chunks;
+	int err = sut_mem_read(b->mem, page, both, size);
 
 	if (!err)
 		err = sut_mem_read(b->mem, r->shadow + (page - r->lo), both + size, size);
 	if (!err)
 		err = fill_page(b, r, page, both, both + size, false);
-	free(both);
 	return err;
 }
 
@@ -761,8 +772,8 @@ static int refill_page(struct sut_poke_batch *b, struct region *r, uint64_t page
 static int check_unchanged(struct sut_poke_batch *b, struct region *r)
 {
 	size_t pages = (r->hi - r->lo) / b->mem->page_size;
-	bool *now = calloc(pages, sizeof(*now));
-	int err = now ? b->mem->ops->private_pages(b->mem, r->lo, r->hi, now) : sut_nomem(b->mem->ctx);
+	bool *now = r->private + pages;
+	int err = b->mem->ops->private_pages(b->mem, r->lo, r->hi, now);
 
 	if (!err && memcmp(now, r->private, pages * sizeof(*now)))
 		err = sut_fail(b->mem->ctx, SUTURE_EFAILED, "the text of %s was changed by somebody else meanwhile",
@@ -770,7 +781,6 @@ static int check_unchanged(struct sut_poke_batch *b, struct region *r)
 	for (size_t i = 0; i < pages && !err; i++)
 		if (now[i])
 			err = refill_page(b, r, r->lo + i * b->mem->page_size);
-	free(now);
 	return err;
 }
 

@@ -66,3 +66,31 @@ bool sut_x86_regs_in_syscall(const struct sut_regs *r, long *ret_nr, int64_t *re
 	*ret_result = (int64_t)sut_x86_reg(r, SUT_X86_RAX);
 	return true;
 }
+
+/*
+ * struct ucontext: flags, link and stack take 40 bytes; then the registers of struct sigcontext, 8 bytes each, in this
+ * order, and a word that holds cs, gs, fs and ss.
+ */
+void sut_x86_regs_from_ucontext(const void *ucontext, uint64_t tp, struct sut_regs *ret)
+{
+	static const uint8_t order[] = {
+		SUT_X86_R8,  SUT_X86_R9,  SUT_X86_R10, SUT_X86_R11, SUT_X86_R12, SUT_X86_R13,
+		SUT_X86_R14, SUT_X86_R15, SUT_X86_RDI, SUT_X86_RSI, SUT_X86_RBP, SUT_X86_RBX,
+		SUT_X86_RDX, SUT_X86_RAX, SUT_X86_RCX, SUT_X86_RSP, SUT_X86_RIP, SUT_X86_EFLAGS,
+	};
+	const uint8_t *at = (const uint8_t *)ucontext + 40;
+	uint16_t seg[4];
+	uint64_t v;
+
+	memset(ret, 0, sizeof(*ret));
+	ret->size = SUT_X86_REGS_SIZE;
+	for (unsigned i = 0; i < sizeof(order); i++, at += 8) {
+		memcpy(&v, at, sizeof(v));
+		sut_x86_set_reg(ret, order[i], v);
+	}
+	memcpy(seg, at, sizeof(seg));
+	sut_x86_set_reg(ret, SUT_X86_CS, seg[0]);
+	sut_x86_set_reg(ret, SUT_X86_SS, seg[3]);
+	sut_x86_set_reg(ret, SUT_X86_FS_BASE, tp);
+	sut_x86_set_reg(ret, SUT_X86_ORIG_RAX, ~0ull);
+}

@@ -63,6 +63,7 @@ const struct sut_arch sut_arch_x86_64 = {
 	.dwarf_sp = 7,
 	.dwarf_ra = 16,
 	.dwarf_pc = 16,
+	.regs_from_ucontext = sut_x86_regs_from_ucontext,
 	.regs_dwarf = sut_x86_regs_dwarf,
 	.regs_in_syscall = sut_x86_regs_in_syscall,
 	.red_zone = 128,

@@ -82,6 +82,7 @@ uint64_t sut_x86_regs_pc(const struct sut_regs *r);
 uint64_t sut_x86_regs_sp(const struct sut_regs *r);
 uint64_t sut_x86_regs_tp(const struct sut_regs *r);
 void sut_x86_regs_set_pc(struct sut_regs *r, uint64_t pc);
+void sut_x86_regs_from_ucontext(const void *ucontext, uint64_t tp, struct sut_regs *ret);
 bool sut_x86_regs_dwarf(const struct sut_regs *r, unsigned n, uint64_t *ret);
 bool sut_x86_regs_in_syscall(const struct sut_regs *r, long *ret_nr, int64_t *ret_result);
 
