@@ -71,6 +71,15 @@ int sut_a64_relocate_entry(const uint8_t *code, size_t len, size_t min, uint64_t
 const struct sut_reloc_howto *sut_a64_reloc_howto(uint32_t type);
 int sut_a64_relocate_field(const struct sut_reloc_howto *howto, const struct sut_reloc_values *v, uint8_t *place);
 
+/**
+ * Reads a field back: S + A, of which the place tells the bits of @ret_mask (~0: all, a page, the low bits of it ...).
+ * GOT_OFF: the offset from the page of the GOT. 0, -EOPNOTSUPP.
+ */
+int sut_a64_read_field(const struct sut_reloc_howto *howto, const uint8_t *place, uint64_t P, uint64_t *ret_mask,
+		       uint64_t *ret);
+/** Whether two places are equal but for what relocate_field() writes. */
+bool sut_a64_same_but_field(const struct sut_reloc_howto *howto, const uint8_t *a, const uint8_t *b);
+
 /* tls.c */
 int sut_a64_tls_relax(const struct sut_reloc_howto *howto, uint8_t *code, size_t len, size_t off, int64_t tpoff,
 		      unsigned *ret_skip);
@@ -96,6 +105,8 @@ enum {
 	SUT_A64_PAC_CODE,
 	SUT_A64_N_MORE
 };
+/* Of the general registers in the kernel's struct ucontext, with a word before them. */
+#define SUT_A64_UC_MCONTEXT    176
 #define SUT_A64_REGS_SIZE      (8 * SUT_A64_N_REGS)
 #define SUT_A64_N_DWARF_REGS   33 /* x0 .. x30, sp, pc */
 #define SUT_A64_DWARF_PC       32
@@ -109,6 +120,7 @@ uint64_t sut_a64_regs_tp(const struct sut_regs *r);
 void sut_a64_regs_set_pc(struct sut_regs *r, uint64_t pc);
 uint64_t sut_a64_strip_code(const struct sut_regs *r, uint64_t v);
 bool sut_a64_regs_dwarf(const struct sut_regs *r, unsigned n, uint64_t *ret);
+void sut_a64_regs_from_ucontext(const void *ucontext, uint64_t tp, struct sut_regs *ret);
 bool sut_a64_regs_in_syscall(const struct sut_regs *r, long *ret_nr, int64_t *ret_result);
 
 /* syscall.c */
