@@ -754,7 +754,6 @@ static int move(struct sut_poke_batch *b, struct region *r)
 	return 0;
 }
 
-/* A page that was private before may have been written to again (a program that patches itself): takes that over. */
 static int refill_page(struct sut_poke_batch *b, struct region *r, uint64_t page)
 {
 	size_t size = b->mem->page_size;
@@ -768,18 +767,18 @@ static int refill_page(struct sut_poke_batch *b, struct region *r, uint64_t page
 	return err;
 }
 
-/* Pages that became private or stopped being so since the shadow was made: somebody else writes here. */
-static int check_unchanged(struct sut_poke_batch *b, struct region *r)
+/*
+ * Somebody else may have written to the text since the shadow was made (a program that patches itself, between two
+ * attempts of the common stop): takes over what stands now in pages that are private, or were.
+ */
+static int take_over(struct sut_poke_batch *b, struct region *r)
 {
 	size_t pages = (r->hi - r->lo) / b->mem->page_size;
 	bool *now = r->private + pages;
 	int err = b->mem->ops->private_pages(b->mem, r->lo, r->hi, now);
 
-	if (!err && memcmp(now, r->private, pages * sizeof(*now)))
-		err = sut_fail(b->mem->ctx, SUTURE_EFAILED, "the text of %s was changed by somebody else meanwhile",
-			       r->map.name);
 	for (size_t i = 0; i < pages && !err; i++)
-		if (now[i])
+		if (now[i] || r->private[i])
 			err = refill_page(b, r, r->lo + i * b->mem->page_size);
 	return err;
 }
@@ -833,7 +832,7 @@ static int commit_swap(struct sut_poke_batch *b)
 	int err = 0;
 
 	for (size_t i = 0; i < b->region.n && !err; i++)
-		err = check_unchanged(b, &b->region.v[i]);
+		err = take_over(b, &b->region.v[i]);
 	for (size_t i = 0; i < b->region.n && !err; i++) {
 		struct region *r = &b->region.v[i];
 

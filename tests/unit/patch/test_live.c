@@ -168,6 +168,95 @@ static void test_busy(void **state)
 	suture_patch_close(exe);
 }
 
+/* --- text that somebody else writes to ------------------------------------------------------ */
+
+static uint64_t symbol(pid_t pid, const char *name)
+{
+	const struct sut_symbol *sym = NULL;
+	struct suture_process *p = NULL;
+	struct sut_symtab *tab;
+	uint64_t addr;
+
+	live_want(suture_process_attach(live_ctx, pid, NULL, &p), 0, "attach");
+	live_want(sut_object_symtab(p, &p->obj.v[0], &tab), 0, "symbols");
+	live_want(sut_symtab_find(tab, p->obj.v[0].elf, name, 0, &sym), 0, name);
+	addr = sym->value + p->obj.v[0].bias;
+	suture_process_detach(p);
+	return addr;
+}
+
+/* A byte of the victim's memory, text included; @new >= 0: written. */
+static int byte_at(pid_t pid, uint64_t addr, int new)
+{
+	char path[64];
+	uint8_t byte = (uint8_t) new;
+	int fd;
+
+	snprintf(path, sizeof(path), "/proc/%d/mem", pid);
+	fd = open(path, O_RDWR | O_CLOEXEC);
+	assert_true(fd >= 0);
+	if (new >= 0)
+		assert_int_equal(pwrite(fd, &byte, 1, (off_t)addr), 1);
+	assert_int_equal(pread(fd, &byte, 1, (off_t)addr), 1);
+	close(fd);
+	return byte;
+}
+
+/* A tool that waits for threads that are inside, until the state is @want; then @byte is written, and they leave. */
+static void change_while_it_waits(struct victim *v, struct suture_patch *patch, bool enable, uint64_t at, int byte)
+{
+	enum suture_patch_state st = SUTURE_STATE_PARKED,
+				want = enable ? SUTURE_STATE_ENABLING : SUTURE_STATE_DISABLING;
+	const char *sites;
+	int status;
+	pid_t tool;
+
+	v->shared->hold = 1;
+	while (__atomic_load_n(&v->shared->inside, __ATOMIC_SEQ_CST) < 2)
+		usleep(1000);
+	tool = fork();
+	if (!tool)
+		_exit(enable ? live_enable(v->pid, patch, NULL, NULL) != 0
+			     : live_disable(v->pid, suture_patch_name(patch), NULL) != 0);
+	while (!live_state(v->pid, suture_patch_name(patch), &st, &sites) || st != want)
+		usleep(1000);
+	byte_at(v->pid, at, byte);
+	v->shared->hold = 0;
+	assert_int_equal(waitpid(tool, &status, 0), tool);
+	assert_int_equal(status, 0);
+	assert_int_equal(byte_at(v->pid, at, -1), byte);
+}
+
+/* Between the making of the new text and the swap: what was written then is in the new text. */
+static void test_text_changed_meanwhile(void **state)
+{
+	struct suture_patch *patch = live_patch_slow();
+	struct victim v;
+
+	/* The page becomes private meanwhile, or was before. */
+	for (unsigned before = 0; before < 2; before++) {
+		uint64_t at, page;
+		int was;
+
+		victim_start(&v, "2", "slow", NULL);
+		at = symbol(v.pid, "main"); /* nobody enters it any more */
+		page = (uint64_t)sysconf(_SC_PAGESIZE);
+		assert_int_equal(at / page, symbol(v.pid, "slow_work") / page);
+		was = byte_at(v.pid, at, -1);
+		if (before)
+			byte_at(v.pid, at, 0x11);
+		change_while_it_waits(&v, patch, true, at, 0x22);
+		want_state(v.pid, "fix-slow", SUTURE_STATE_ENABLED, "jump");
+		change_while_it_waits(&v, patch, false, at, 0x33);
+		want_state(v.pid, "fix-slow", SUTURE_STATE_PARKED, "original");
+		change_while_it_waits(&v, patch, true, at, was);
+		live_want(live_disable(v.pid, "fix-slow", NULL), 0, "disable");
+		assert_int_equal(byte_at(v.pid, at, -1), was);
+		victim_end(&v);
+	}
+	suture_patch_close(patch);
+}
+
 static void test_two_patches(void **state)
 {
 	struct suture_patch *exe = live_patch_exe(), *slow = live_patch_slow(), *both = live_patch_both();
@@ -454,6 +543,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_two_objects),
 		cmocka_unit_test(test_plain_write),
 		cmocka_unit_test(test_busy),
+		cmocka_unit_test(test_text_changed_meanwhile),
 		cmocka_unit_test(test_two_patches),
 		cmocka_unit_test(test_stopped_target),
 		cmocka_unit_test(test_restless_targets),
