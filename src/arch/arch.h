@@ -103,6 +103,7 @@ enum sut_reloc_kind {
 	SUT_RELOC_GOT_ADDR, /* GOT + A: the base itself (ppc64le: .TOC.) */
 	SUT_RELOC_TLS_GD_CALL, /* marks the call of __tls_get_addr that ends a general dynamic sequence ... */
 	SUT_RELOC_TLS_LD_CALL, /* ... or a local dynamic one; the call's own relocation is the next */
+	SUT_RELOC_TOC_ENTRY, /* of a linked place only: GOT_REL of the symbol that the TOC word S held the address of */
 };
 
 struct sut_reloc_howto {
@@ -138,6 +139,7 @@ struct sut_reloc_extra {
 /** How a call gets to its target (sut_arch.call_way). */
 enum sut_call_way {
 	SUT_CALL_DIRECT, /* a branch; where it does not reach, a veneer */
+	SUT_CALL_NEAR, /* a branch that must reach: a veneer would destroy what is passed in its registers */
 	SUT_CALL_STUB, /* through plt_stub; the caller puts its TOC pointer back after it (restore_toc) */
 	SUT_CALL_STUB_NOTOC, /* through plt_stub_notoc; the caller has no TOC pointer to lose */
 };
@@ -174,11 +176,18 @@ struct sut_linked {
 	/* 0: value is told in full. Else the place tells only some bits of value + addend, namely @value under this
 	 * mask (one half of an address that takes two instructions): the addend is *not* subtracted. */
 	uint64_t mask;
+	/* With a mask: the place says that ((value + addend + round) & mask) is @value; @round is what the place
+	 * counts from, negative, and the adjustment for a signed low part. (Here the mask is over that sum.) */
+	uint64_t round;
+	/* The value, or the sum under the mask, counts from sut_reloc_values.GOT (ppc64le: the TOC pointer). */
+	bool from_got;
 };
 
 /** What stands between a call and its function in a linked file (sut_arch.stub_decode). */
 struct sut_stub {
 	bool slot; /* @target is the GOT slot that is jumped through; else the address jumped to */
+	bool from_got; /* @target counts from the TOC pointer */
+	bool saves_toc; /* ppc64le: the TOC pointer is stored at 24(r1) first */
 	uint64_t target;
 	size_t size; /* of the stub */
 };
@@ -269,6 +278,12 @@ struct sut_arch {
 	 */
 	int (*tls_relax)(const struct sut_reloc_howto *howto, uint8_t *code, size_t len, size_t off, int64_t tpoff,
 			 unsigned *ret_skip);
+	/**
+	 * The same for TLS_GD_CALL and TLS_LD_CALL, where the relocation behind the mark (@next, at the same place) says
+	 * what kind of call stands there. NULL: there are no such kinds.
+	 */
+	int (*tls_relax_call)(const struct sut_reloc_howto *howto, const struct sut_reloc_howto *next, uint8_t *code,
+			      size_t len, size_t off, int64_t tpoff, unsigned *ret_skip);
 	/**
 	 * linked.c: reads back what a linker wrote for the relocation of @howto and @addend at @off, relaxed forms
 	 * included. @obj: the code before, @bin: the same @len bytes in the linked file, at @pc.

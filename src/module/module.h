@@ -137,10 +137,12 @@ struct sut_reloc_site {
 	uint64_t place; /* address in the target */
 	uint8_t *bytes; /* where its bytes are in our buffer */
 	size_t avail; /* bytes from there to the section's end */
+	const uint8_t *src; /* the same bytes in the object file; NULL: the field is idle there */
 	struct sut_reloc_values v;
 };
-/** Writes (@apply) or verifies and zeroes (!@apply) one relocation. Unknown types and overflow are errors;
- *  applying to a place that is not zero is an error, and so is clearing one that does not hold the value. */
+/** Writes (@apply) or verifies and takes back (!@apply) one relocation, with the second word that may go with it. Unknown
+ *  types and overflow are errors; applying to a place that is not as in the file is an error, and so is clearing
+ *  one that does not hold the value. */
 int sut_relocate_one(struct suture_ctx *ctx, const struct sut_arch *arch, const struct sut_reloc_site *s,
 		     const char *symbol, bool apply) __must_check;
 

@@ -23,6 +23,7 @@
 #define SUT_PPC_PREFIX_R (1u << 20) /* of a prefix word: pc-relative */
 
 #define SUT_PPC_NOP      0x60000000u /* nop (ori r0,r0,0) */
+#define SUT_PPC_PNOP     0x07000000u /* pnop: prefix; the suffix is 0 */
 #define SUT_PPC_B        0x48000000u /* b . */
 #define SUT_PPC_BL       0x48000001u /* bl . */
 #define SUT_PPC_LD_TOC   0xe8410018u /* ld r2,24(r1) */
@@ -113,6 +114,13 @@ const struct sut_reloc_howto *sut_ppc_reloc_howto(uint32_t type);
 const struct sut_reloc_howto *sut_ppc_reloc_howto_at(const struct sut_reloc_howto *howto, const uint8_t *place,
 						     size_t avail);
 int sut_ppc_relocate_field(const struct sut_reloc_howto *howto, const struct sut_reloc_values *v, uint8_t *place);
+/** What a field says of the value that it is a part of: ((value + round) & mask) == .value; mask 0: .value is it all. */
+struct sut_ppc_part {
+	uint64_t value, mask, round;
+};
+struct sut_ppc_part sut_ppc_part(const struct sut_reloc_howto *howto, const uint8_t *place);
+/** Whether a kind is a GOT slot of a thread-local variable. */
+bool sut_ppc_is_tls(enum sut_reloc_kind kind);
 bool sut_ppc_relocate_extra(const struct sut_reloc_howto *howto, const struct sut_reloc_values *v,
 			    struct sut_reloc_extra *ret);
 int sut_ppc_call_way(const struct sut_reloc_howto *howto, const uint8_t *place, size_t avail, uint8_t other,
@@ -121,6 +129,9 @@ int sut_ppc_call_way(const struct sut_reloc_howto *howto, const uint8_t *place, 
 /* tls.c */
 int sut_ppc_tls_relax(const struct sut_reloc_howto *howto, uint8_t *code, size_t len, size_t off, int64_t tpoff,
 		      unsigned *ret_skip);
+
+int sut_ppc_tls_relax_call(const struct sut_reloc_howto *howto, const struct sut_reloc_howto *next, uint8_t *code,
+			   size_t len, size_t off, int64_t tpoff, unsigned *ret_skip);
 
 /* linked.c */
 int sut_ppc_linked_field(const struct sut_reloc_howto *howto, const uint8_t *obj, const uint8_t *bin, size_t len,
@@ -150,16 +161,19 @@ enum {
 	SUT_PPC_N_REGS = 48 /* the rest is unused */
 };
 #define SUT_PPC_REGS_SIZE    (8 * SUT_PPC_N_REGS)
+#define SUT_PPC_UC_GREGS     232 /* where they stand in struct ucontext */
 #define SUT_PPC_DWARF_CR     64
 #define SUT_PPC_DWARF_LR     65
 #define SUT_PPC_DWARF_CTR    66
-#define SUT_PPC_N_DWARF_REGS 67
+#define SUT_PPC_DWARF_PC     67 /* nobody's number: ours for the pc */
+#define SUT_PPC_N_DWARF_REGS 68
 uint64_t sut_ppc_reg(const struct sut_regs *r, unsigned n);
 void sut_ppc_set_reg(struct sut_regs *r, unsigned n, uint64_t v);
 uint64_t sut_ppc_regs_pc(const struct sut_regs *r);
 uint64_t sut_ppc_regs_sp(const struct sut_regs *r);
 uint64_t sut_ppc_regs_tp(const struct sut_regs *r);
 void sut_ppc_regs_set_pc(struct sut_regs *r, uint64_t pc);
+void sut_ppc_regs_from_ucontext(const void *ucontext, uint64_t tp, struct sut_regs *ret);
 bool sut_ppc_regs_dwarf(const struct sut_regs *r, unsigned n, uint64_t *ret);
 
 /* syscall.c */
@@ -178,7 +192,7 @@ bool sut_ppc_regs_mask_eintr(struct sut_regs *r);
 bool sut_ppc_regs_restart_block(const struct sut_regs *r);
 
 /* borrow.c */
-#define SUT_PPC_N_SYSCALL_GADGETS   2
+#define SUT_PPC_N_SYSCALL_GADGETS   3
 #define SUT_PPC_N_SIGRETURN_GADGETS 1
 extern const struct sut_gadget sut_ppc_syscall_gadgets[SUT_PPC_N_SYSCALL_GADGETS];
 extern const struct sut_gadget sut_ppc_sigreturn_gadgets[SUT_PPC_N_SIGRETURN_GADGETS];
