@@ -65,7 +65,7 @@ static void way(const char *cflags, const char *ldflags)
 	snprintf(probe, sizeof(probe),
 		 "cd /tmp && echo 'int main(void){return 0;}' > sut-probe-$$.c && %s %s %s -o sut-probe-$$ "
 		 "sut-probe-$$.c >/dev/null 2>&1; s=$?; rm -f sut-probe-$$*; exit $s",
-		 fx_cc, cflags, strstr(ldflags, "-shared") ? "" : ldflags);
+		 fx_cc, cflags, ldflags);
 	if (!works(probe)) {
 		print_message("left out: %s does not know %s %s\n", fx_cc, cflags, ldflags);
 		return;
