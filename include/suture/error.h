@@ -53,7 +53,7 @@ struct suture_ctx_opts {
 	size_t sz;
 	/** Called for each log line, on the calling thread; NULL: lines are dropped. */
 	void (*log)(void *arg, enum suture_log_level level, const char *line);
-	/** Called when long work moves on (done of total, total 0: unknown); NULL: not called. */
+	/** Called when long work moves on (done of total, total 0: unknown), never while a process is held; NULL: not called. */
 	void (*progress)(void *arg, const char *what, unsigned done, unsigned total);
 	void *arg; /**< handed to both callbacks; the caller's */
 };

@@ -2,13 +2,14 @@
 /*
  * output.c - what leaves the tool: errors, notes, log lines, the status line, and the end of stdout.
  *
- * Invariants: nothing is written while a target is held. The process room blocks SIGTTOU for as
- * long as it holds one; log lines that come then are kept in a fixed buffer and shown
- * afterwards, progress is dropped. A terminal that is stopped (^S) or a full pipe can so
- * only ever delay the tool. A result that could not be written whole is a failure.
+ * Invariants: nothing is written while a target is held. The library blocks SIGTTOU for as long as it works on
+ * one; log lines that come then are kept in a fixed buffer and shown afterwards. Progress comes only when nothing is
+ * held, and is dropped where the terminal would not take it at once. A terminal that is stopped (^S) or a full pipe
+ * can so only ever delay the tool. A result that could not be written whole is a failure.
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <sys/ioctl.h>
@@ -131,6 +132,14 @@ void sut_output_log(void *arg, enum suture_log_level level, const char *line)
 	free(safe);
 }
 
+/* Whether it takes a few words at once: a terminal that was stopped (^S) must not stop us between two attempts. */
+static bool writable(int fd)
+{
+	struct pollfd p = { .fd = fd, .events = POLLOUT };
+
+	return poll(&p, 1, 0) == 1 && (p.revents & POLLOUT);
+}
+
 static int stderr_width(void)
 {
 	struct winsize w;
@@ -144,11 +153,12 @@ void sut_output_progress(void *arg, const char *what, unsigned done, unsigned to
 	uint64_t now = sut_now_ns();
 	char *line, *safe;
 
-	if (cli->args.quiet || target_held() || !isatty(2))
+	if (cli->args.quiet || !isatty(2) || !writable(2))
 		return;
-	if (out.status_line && now - out.status_at < 100000000 && done != total)
+	if (out.status_line && now - out.status_at < 100000000 && (!total || done != total))
 		return;
-	show_kept();
+	if (!target_held())
+		show_kept();
 	safe = sut_safe(what);
 	line = total ? sut_text("%s  %u of %u", safe, done, total) : sut_text("%s", safe);
 	fprintf(stderr, "\r%.*s\033[K", stderr_width() - 1, line);

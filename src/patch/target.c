@@ -16,8 +16,9 @@
 #define BORROW_TIMEOUT_MS  3000
 /* How long a common stop may take before it counts as an attempt that failed. (The process room lets the others go
  * on meanwhile, when one thread can not be stopped: it waits for a vfork child, or for a processor.) */
-#define STOP_MIN_MS 200
-#define STOP_MAX_MS 4000
+#define TELL_FROM_MS 50 /* the pause after some 90 ms */
+#define STOP_MIN_MS  200
+#define STOP_MAX_MS  4000
 
 unsigned sut_opts_timeout(const struct suture_enable_opts *opts)
 {
@@ -323,11 +324,27 @@ static uint64_t target_release(void *arg)
 	return sut_process_release(t->p);
 }
 
+/* What somebody who looks on wants to know when it takes longer than a moment. */
+static void tell_waiting(struct sut_target *t, const struct sut_busy *busy)
+{
+	const char *range = busy->range ? busy->range : "the code";
+	char what[256];
+
+	if (!busy->tid)
+		snprintf(what, sizeof(what), "process %d: %s", t->p->pid, busy->why);
+	else
+		snprintf(what, sizeof(what), "process %d: thread %d %s %s", t->p->pid, busy->tid,
+			 busy->why ? "may be inside" : "is inside", range);
+	sut_progress(t->p->ctx, what, 0, 0);
+}
+
 /* Sleeps @ms, or a little less each time in another measure, so as not to keep step with the target. */
-static void target_sleep(void *arg, unsigned ms)
+static void target_sleep(void *arg, unsigned ms, const struct sut_busy *busy)
 {
 	struct sut_target *t = arg;
 
+	if (ms >= TELL_FROM_MS)
+		tell_waiting(t, busy);
 	if (ms >= 4)
 		ms -= (unsigned)(sut_now_ns() / 1000 % (ms / 4));
 	sut_process_sleep(t->p, ms);
@@ -375,5 +392,6 @@ int sut_target_transition(struct sut_target *t, const struct sut_code_range *ran
 			       b->tid, t->p->pid, b->range ? b->range : "the code", timeout_ms / 1000,
 			       timeout_ms % 1000 / 100, ret->attempts);
 	return sut_hint(ctx,
-			"nothing was changed; try again with a longer --timeout, or when the process is less busy");
+			"nothing was changed; try again with a longer --timeout, or when the process is less busy (a "
+			"function that is never left, such as a main loop, can not be changed)");
 }

@@ -49,7 +49,7 @@ int sut_transition_run(const struct sut_threads_ops *ops, void *arg, const struc
 		now = ops->now_ns(arg);
 		if (now >= deadline)
 			return -SUTURE_ETIMEOUT;
-		ops->sleep(arg, next_pause(ret->attempts - 1, now, deadline));
+		ops->sleep(arg, next_pause(ret->attempts - 1, now, deadline), &ret->busy);
 	}
 }
 

@@ -54,8 +54,8 @@ struct sut_threads_ops {
 	/** Lets all go; returns the longest time one was held, in ns. Called once after each stop_clear, whatever
 	 *  that returned. */
 	uint64_t (*release)(void *arg);
-	/** Sleeps between two attempts. */
-	void (*sleep)(void *arg, unsigned ms);
+	/** Sleeps between two attempts; nothing is held. @busy is what the next one waits for. */
+	void (*sleep)(void *arg, unsigned ms, const struct sut_busy *busy);
 	uint64_t (*now_ns)(void *arg);
 	/** What happens in the stop: the swaps. 0 or an error (everything undone). */
 	int (*commit)(void *arg);

@@ -8,6 +8,7 @@
  *	process 4712   a name and paths that a terminal must not see as they are
  *	process 4713   holds fix-1 with a foreign site, and fix-2, left half way by a dead tool
  *	process 4714   nothing to recover, no patches; text was written, not swapped
+ *	process 4715   somebody presses ^C while a patch is applied to it
  *	process N+1000 where N is an enum suture_code: attaching works, everything else fails with it
  *	process 9999   attaching fails (no such process)
  *	any other      attaching works as for 4711
@@ -176,12 +177,17 @@ int __wrap_suture_patch_enable(struct suture_process *p, struct suture_patch *pa
 	sigaddset(&held, SIGTTOU);
 	sigprocmask(SIG_BLOCK, &held, &before);
 	sut_info(p->ctx, "timeout %u ms, dry run %d", opts->timeout_ms, opts->dry_run);
-	sut_progress(p->ctx, "a status line while a target is held", 1, 2);
+	if (p->pid == 4713)
+		sut_progress(p->ctx, "process 4713: thread 4714 is inside f", 0, 0);
 	if (p->pid == 4713)
 		for (int i = 0; i < 1000; i++)
 			sut_debug(p->ctx, "line %d of many that come while the target is held", i);
 	sigprocmask(SIG_SETMASK, &before, NULL);
 	sut_debug(p->ctx, "let go");
+	if (p->pid == 4715) {
+		raise(SIGINT);
+		return sut_fail(p->ctx, SUTURE_EFAILED, "interrupted while waiting for the threads of process 4715");
+	}
 	return make_report(p, ret);
 }
 

@@ -62,11 +62,12 @@ static uint64_t fake_release(void *arg)
 	return f->stops == 2 ? 9000 : 1000;
 }
 
-static void fake_sleep(void *arg, unsigned ms)
+static void fake_sleep(void *arg, unsigned ms, const struct sut_busy *busy)
 {
 	struct fake *f = arg;
 
 	assert_false(f->held);
+	assert_true(busy->tid || busy->why);
 	assert_true(ms > 0);
 	if (f->sleeps < SUT_ARRAY_SIZE(f->slept))
 		f->slept[f->sleeps] = ms;
