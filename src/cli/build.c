@@ -17,6 +17,8 @@ static int run_build(struct sut_cli *cli)
 		err = sut_fail(cli->ctx, SUTURE_EUSAGE, "build: -s SRCDIR is missing");
 	if (!err && !a->diff.n)
 		err = sut_fail(cli->ctx, SUTURE_EUSAGE, "build: -d FIX.diff is missing");
+	if (!err)
+		err = sut_build_check_output(cli);
 	if (err)
 		return sut_cli_fail(cli, err, "", cli->doc);
 	sut_scratch_begin();

@@ -3,6 +3,7 @@
  * buildreport.c - what the builder reports, for build and diff. The report is shown as far as it got, also when
  * the builder has refused, because it then says what led there.
  */
+#include <errno.h>
 #include <sys/stat.h>
 
 #include "cli/buildreport.h"
@@ -45,6 +46,21 @@ int sut_build_check_args(struct sut_cli *cli)
 		return sut_fail(cli->ctx, SUTURE_EUSAGE,
 				"%s: --name: '%s' is no name for a patch (letters, digits and ._+-, at most %d)",
 				cli->cmd->name, a->name, SUTURE_NAME_MAX);
+	return 0;
+}
+
+int sut_build_check_output(struct sut_cli *cli)
+{
+	const char *path = cli->args.output, *slash = path ? strrchr(path, '/') : NULL;
+	_cleanup_free_ char *dir = slash ? sut_text("%.*s", (int)(slash - path) + 1, path) : sut_text(".");
+	struct stat st;
+
+	if (cli->args.dry_run)
+		return 0;
+	if (!stat(path, &st) && S_ISDIR(st.st_mode))
+		return sut_fail(cli->ctx, SUTURE_EFAILED, "cannot write %s: it is a directory", path);
+	if (access(dir, W_OK | X_OK))
+		return sut_fail(cli->ctx, SUTURE_EFAILED, "cannot write %s: %s: %s", path, dir, strerror(errno));
 	return 0;
 }
 
@@ -164,6 +180,13 @@ static void show_summary(struct sut_cli *cli, const struct sut_build_report *r)
 	printf("; %u of %s changed, %s compared, %s\n", r->units_changed, units, compared, total);
 }
 
+/* What was noticed on the way belongs to a refusal, also where nobody asked for the whole table. */
+static void tell_notes(struct sut_cli *cli, const struct sut_build_report *r)
+{
+	for (size_t i = 0; i < r->note.n; i++)
+		sut_note(cli, "%s", r->note.v[i]);
+}
+
 int sut_build_show(struct sut_cli *cli, const struct sut_build_report *r, int err)
 {
 	sut_output_settle(cli);
@@ -171,6 +194,8 @@ int sut_build_show(struct sut_cli *cli, const struct sut_build_report *r, int er
 		report_json(cli, r);
 	else if (cli->args.explain && !cli->args.quiet)
 		show_items(cli, r);
+	else if (err || cli->args.verbose)
+		tell_notes(cli, r);
 	if (err)
 		return sut_cli_fail(cli, err, "", cli->doc);
 	if (!cli->doc && !cli->args.quiet)

@@ -10,6 +10,8 @@
 struct sut_build_opts sut_build_options(const struct sut_cli *cli);
 /** What both need: a target, an output, a name that can be one. */
 int sut_build_check_args(struct sut_cli *cli) __must_check;
+/** Whether the file can be made where it shall be; asked before minutes of compiling. */
+int sut_build_check_output(struct sut_cli *cli) __must_check;
 /** From begin to end all temporary files lie in one directory, which a signal that ends us removes (scratch.c). */
 void sut_scratch_begin(void);
 void sut_scratch_end(void);

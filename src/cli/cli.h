@@ -88,7 +88,7 @@ struct sut_args {
 	struct sut_strings target, debug, diff;
 	const char *source, *commands, *name, *output, *keep;
 	unsigned jobs;
-	bool explain;
+	bool explain, threads;
 	struct sut_strings operand;
 };
 
@@ -187,6 +187,14 @@ int sut_output_finish(struct sut_cli *cli, int status);
 /** The worse of two exit statuses: 8, 70, 5, 1, 4, 6, 7, 3, 0 in this order (2, were it to come, after 1). */
 int sut_worse_status(int a, int b);
 noreturn void sut_oom(void);
+
+/* interrupt.c: ^C while processes are changed */
+/** Keeps ^C, SIGTERM, SIGHUP and SIGQUIT back. */
+void sut_interrupts_hold(void);
+/** Whether one has come since. */
+bool sut_interrupts_pending(void);
+/** Lets them through again: one that has come ends the tool here. */
+void sut_interrupts_release(void);
 
 /* render.c: tables, and values as people and machines read them */
 struct sut_column {

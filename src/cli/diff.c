@@ -10,6 +10,8 @@ static int run_diff(struct sut_cli *cli)
 	struct sut_build_opts opts = sut_build_options(cli);
 	int err = sut_build_check_args(cli);
 
+	if (!err)
+		err = sut_build_check_output(cli);
 	if (err)
 		return sut_cli_fail(cli, err, "", cli->doc);
 	sut_scratch_begin();

@@ -127,6 +127,7 @@ static int run_command(const struct sut_command *cmd, int argc, char **argv)
 	status = sut_output_finish(&cli, status);
 	suture_ctx_destroy(cli.ctx);
 	sut_args_free(&cli.args);
+	sut_interrupts_release();
 	return status;
 }
 

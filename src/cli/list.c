@@ -65,7 +65,7 @@ static int run_list(struct sut_cli *cli)
 }
 
 static const struct sut_option options[] = {
-	SUT_OPTIONS_PID_AND_NAME,
+	SUT_OPTIONS_PROCESSES("every patched process, as when none is named"),
 	{ 0 },
 };
 

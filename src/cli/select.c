@@ -108,17 +108,16 @@ static int shows_registry(pid_t pid)
 	return found;
 }
 
-static int patched_pids(struct sut_cli *cli, struct sut_pids *ret, unsigned *ret_unreadable)
+static int patched_pids(struct sut_cli *cli, struct sut_pids *ret, struct sut_pids *ret_unreadable)
 {
 	struct sut_pids all = { 0 };
 	int err = list_pids(cli, &all);
 
-	*ret_unreadable = 0;
 	for (size_t i = 0; !err && i < all.n; i++) {
 		int found = shows_registry(all.v[i]);
 
 		if (found == -EACCES || found == -EPERM)
-			++*ret_unreadable;
+			err = sut_vec_push(ret_unreadable, all.v[i]) ? sut_nomem(cli->ctx) : 0;
 		else if (found > 0)
 			err = sut_vec_push(ret, all.v[i]) ? sut_nomem(cli->ctx) : 0;
 	}
@@ -134,7 +133,7 @@ struct chosen {
 };
 struct choice {
 	SUT_VEC(struct chosen) v;
-	unsigned unreadable;
+	struct sut_pids unreadable;
 };
 
 static int choose(struct sut_cli *cli, struct choice *c, struct chosen one)
@@ -267,7 +266,8 @@ static bool skip_process(struct sut_cli *cli, struct choice *choice, const struc
 		return true;
 	if (!c->matched)
 		return false;
-	choice->unreadable += status == 6;
+	if (status == 6 && sut_vec_push(&choice->unreadable, c->pid))
+		sut_oom();
 	return err || (each->sel->match && !each->sel->match(cli, p, each->arg));
 }
 
@@ -291,6 +291,33 @@ static void do_process(struct sut_cli *cli, struct choice *choice, const struct 
 	suture_process_detach(p);
 }
 
+/* All of them, one after the other; -SUTURE_EFAILED when somebody wants the tool to end before. */
+static int do_processes(struct sut_cli *cli, struct choice *choice, struct each *each)
+{
+	if (cli->cmd->changes)
+		sut_interrupts_hold();
+	for (size_t i = 0; i < choice->v.n; i++) {
+		if (sut_interrupts_pending())
+			return sut_fail(cli->ctx, SUTURE_EFAILED, "interrupted before process %d, %zu of %zu",
+					choice->v.v[i].pid, i + 1, choice->v.n);
+		do_process(cli, choice, &choice->v.v[i], each);
+	}
+	return 0;
+}
+
+/* "2 processes could not be looked at (no permission): 1 17" */
+static void tell_unreadable(struct sut_cli *cli, const struct choice *choice)
+{
+	size_t n = choice->unreadable.n;
+	char pids[8 * 12] = "";
+
+	for (size_t i = 0, len = 0; i < n && n <= 8; i++)
+		len += (size_t)snprintf(pids + len, sizeof(pids) - len, " %d", choice->unreadable.v[i]);
+	if (n)
+		sut_note(cli, "%zu process%s could not be looked at (no permission)%s%s", n, n == 1 ? "" : "es",
+			 *pids ? ":" : "", pids);
+}
+
 int sut_each_process(struct sut_cli *cli, const struct sut_selection *sel, sut_process_fn fn, void *arg)
 {
 	struct each each = { .sel = sel, .fn = fn, .arg = arg };
@@ -299,17 +326,17 @@ int sut_each_process(struct sut_cli *cli, const struct sut_selection *sel, sut_p
 
 	if (!err && cli->doc)
 		sut_json_array(cli->doc, "processes");
-	for (size_t i = 0; !err && i < choice.v.n; i++)
-		do_process(cli, &choice, &choice.v.v[i], &each);
-	sut_vec_free(&choice.v);
+	if (!err)
+		err = do_processes(cli, &choice, &each);
 	if (cli->doc)
-		sut_json_set(cli->doc, "unreadable", json_integer(choice.unreadable));
-	else if (choice.unreadable)
-		sut_note(cli, "%u process%s could not be looked at (no permission)", choice.unreadable,
-			 choice.unreadable == 1 ? "" : "es");
+		sut_json_set(cli->doc, "unreadable", json_integer((json_int_t)choice.unreadable.n));
+	else
+		tell_unreadable(cli, &choice);
 	if (!err && !each.done && sel->none_is_fine && !cli->doc)
 		sut_note(cli, "%s", sel->none);
 	else if (!err && !each.done && !sel->none_is_fine)
 		err = sut_fail(cli->ctx, SUTURE_ENOTHING, "%s", sel->none);
-	return err ? sut_cli_fail(cli, err, "", cli->doc) : each.worst;
+	sut_vec_free(&choice.v);
+	sut_vec_free(&choice.unreadable);
+	return err ? sut_worse_status(sut_cli_fail(cli, err, "", cli->doc), each.worst) : each.worst;
 }

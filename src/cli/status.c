@@ -1,5 +1,13 @@
 /* SPDX-License-Identifier: MIT */
-/* status.c - suture status: the patches of a process and the bytes at their sites. */
+/*
+ * status.c - suture status: the patches of a process, the bytes at their sites, and which side its threads are on.
+ *
+ * Nobody is stopped for it. All threads change sides at one instant, so the side of each follows from the state of
+ * the patches.
+ */
+#include <ctype.h>
+#include <dirent.h>
+
 #include "cli/cli.h"
 
 static void show_functions(struct sut_cli *cli, const struct suture_status_patch *p)
@@ -47,6 +55,93 @@ static void show_patch(struct sut_cli *cli, const struct suture_status_patch *p)
 		show_functions(cli, p);
 }
 
+/* The threads of a process, as /proc lists them. */
+static void list_threads(pid_t pid, struct sut_pids *ret)
+{
+	char path[32];
+	struct dirent *e;
+	DIR *d;
+
+	snprintf(path, sizeof(path), "/proc/%d/task", (int)pid);
+	d = opendir(path);
+	while (d && (e = readdir(d)))
+		if (isdigit((unsigned char)e->d_name[0]) && sut_vec_push(ret, (pid_t)atoi(e->d_name)))
+			sut_oom();
+	if (d)
+		closedir(d);
+}
+
+/*
+ * As in the kernel's patch_state: 0 unpatched, 1 patched; -1 where there is no patch. A transition that has not come
+ * to its instant yet leaves all threads where they were.
+ */
+static int patch_state(const struct suture_status *s)
+{
+	int state = -1;
+
+	for (size_t i = 0; i < s->n_patches; i++) {
+		switch (s->patches[i].state) {
+		case SUTURE_STATE_ENABLED:
+		case SUTURE_STATE_DISABLING:
+			state = 1;
+			break;
+		case SUTURE_STATE_LOADING:
+		case SUTURE_STATE_ENABLING:
+			return 0;
+		case SUTURE_STATE_PARKED:
+			break;
+		}
+	}
+	return state;
+}
+
+static void show_threads(struct sut_cli *cli, const struct sut_pids *tid, int state)
+{
+	static const struct sut_column cols[] = {
+		{ .name = "TID", .right = true },
+		{ .name = "PATCH_STATE" },
+		{ .name = "BLOCKED BY" },
+		{ .name = "WAITING" },
+	};
+	struct sut_table *t = sut_table_create(cli, cols, SUT_ARRAY_SIZE(cols), 0);
+
+	for (size_t i = 0; i < tid->n; i++) {
+		_cleanup_free_ char *number = sut_text("%d", (int)tid->v[i]);
+		_cleanup_free_ char *side = state < 0 ? sut_text("-") : sut_text("%d", state);
+		const char *cells[] = { number, side, "-", "-" };
+
+		sut_table_line(t, 0, cells);
+	}
+	sut_table_print(t, true);
+}
+
+static void threads_json(json_t *array, const struct sut_pids *tid, int state)
+{
+	for (size_t i = 0; i < tid->n; i++) {
+		json_t *o = json_object();
+
+		if (!o)
+			sut_oom();
+		sut_json_set(o, "tid", json_integer(tid->v[i]));
+		sut_json_set(o, "patch_state", state < 0 ? json_null() : json_integer(state));
+		sut_json_set(o, "blocked_by", json_null());
+		sut_json_set(o, "waiting_ns", json_null());
+		sut_json_add(array, o);
+	}
+}
+
+static void tell_threads(struct sut_cli *cli, struct suture_process *p, const struct suture_status *s, json_t *obj)
+{
+	struct sut_pids tid = { 0 };
+
+	list_threads(suture_process_pid(p), &tid);
+	if (obj)
+		threads_json(sut_json_array(obj, "threads"), &tid, patch_state(s));
+	else if (!cli->args.quiet)
+		show_threads(cli, &tid, patch_state(s));
+	sut_vec_free(&tid);
+}
+
 static int status_one(struct sut_cli *cli, struct suture_process *p, const char *who, json_t *obj, void *arg)
 {
 	struct suture_status *s;
@@ -67,6 +162,8 @@ static int status_one(struct sut_cli *cli, struct suture_process *p, const char 
 		for (size_t i = 0; i < s->n_patches; i++)
 			show_patch(cli, &s->patches[i]);
 	}
+	if (cli->args.threads)
+		tell_threads(cli, p, s, obj);
 	suture_status_free(s);
 	return 0;
 }
@@ -80,6 +177,8 @@ static int run_status(struct sut_cli *cli)
 
 static const struct sut_option options[] = {
 	SUT_OPTIONS_PROCESSES("every patched process"),
+	{ 0, "threads", NULL, "show which side each thread is on, too", SUT_OPT_FLAG, SUT_ARG(threads),
+	  SUT_COMPLETE_NONE },
 	{ 0 },
 };
 

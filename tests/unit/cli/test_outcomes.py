@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
 """Exit statuses and messages: every failure code of the library, several processes, usage errors."""
+import json
 import mmap
 import os
 import signal
@@ -10,7 +11,7 @@ import tempfile
 import unittest
 
 import cli_test
-from cli_test import suture
+from cli_test import SUTURE, suture
 
 # enum suture_code, in order, and the exit status of suture(1)
 CODES = [('failed', 1), ('busy', 1), ('timeout', 1), ('gone', 1), ('compile', 1), ('usage', 2), ('nothing', 3),
@@ -113,6 +114,40 @@ class Codes(unittest.TestCase):
         self.assertEqual((r.code, r.out), (4, ''))
         self.assertIn('hint: build it again', r.err)
 
+    def test_interrupt_is_told_before_it_ends_us(self):
+        r = suture('apply', 'f.sut', '-p', '4711', '-p', '4715', '-p', '4713')
+        self.assertEqual(r.code, -signal.SIGINT)
+        self.assertIn('fix-1: nginx[4711]: 2 functions', r.out)
+        self.assertIn('suture: nginx[4715]: interrupted while waiting', r.err)
+        self.assertIn('suture: interrupted before process 4713, 3 of 3\n', r.err)
+        self.assertNotIn('nginx[4713]', r.out)
+        r = suture('apply', '--json', 'f.sut', '-p', '4715')
+        self.assertEqual(r.code, -signal.SIGINT)
+        self.assertEqual(json.loads(r.out)['error']['code'], 'failed')
+
+    def test_unreadable_processes_are_named(self):
+        me = subprocess.run(['grep', '-h', '^CapEff', '/proc/self/status'], capture_output=True, text=True).stdout
+        if os.getuid() or not me:
+            self.skipTest('needs root')
+        r = subprocess.run(['setpriv', '--reuid=65534', '--regid=65534', '--clear-groups', SUTURE, 'list'],
+                           capture_output=True, text=True)
+        self.assertRegex(r.stderr, r'^note: \d+ process(es)? could not be looked at \(no permission\)')
+
+    def test_output_folder_is_looked_at_first(self):
+        for args in (['build', '-s', 's', '-d', 'd'], ['diff', 'a.o', 'b.o']):
+            r = suture(*args, '-t', 't', '-o', '/nowhere/x.sut', '-v')
+            self.assertEqual((r.code, r.err), (1, 'suture: cannot write /nowhere/x.sut: /nowhere/: No such file or directory\n'))
+            r = suture(*args, '-t', 't', '-o', '/tmp')
+            self.assertEqual((r.code, r.err), (1, 'suture: cannot write /tmp: it is a directory\n'))
+            self.assertEqual(suture(*args, '-t', 't', '-o', '/nowhere/x.sut', '--dry-run').code, 0)
+
+    def test_notes_of_a_refusal(self):
+        args = ['build', '-t', 't', '-s', 's', '-d', 'd', '-o']
+        for out in ('nothing.sut', 'refused.sut'):
+            self.assertTrue(suture(*args, out).err.startswith('note: tests/unit/type.tcl is not compiled: ignored\n'))
+        self.assertEqual(suture(*args, 'x.sut').err, '')
+        self.assertIn('note: tests/unit/type.tcl', suture(*args, 'x.sut', '-v').err)
+
     def test_build(self):
         args = ['build', '-t', 't', '-s', 's', '-d', 'd', '-o']
         self.assertEqual(suture(*args, 'x.sut').code, 0)
@@ -159,6 +194,17 @@ class Registries(unittest.TestCase):
         lines = [line for line in suture('list').out.splitlines() if line.split()[0] == str(os.getpid())]
         self.assertEqual(len(lines), 1, 'the parked patch is not listed')
         self.assertEqual(lines[0].split()[1:7], ['nginx', 'fix-1', '2', 'enabled', '-', '2'])
+
+    def test_list_all(self):
+        r = suture('list', '--all', '-p', '4713')
+        self.assertEqual({'4713', str(os.getpid())} & {line.split()[0] for line in r.out.splitlines()},
+                         {'4713', str(os.getpid())})
+
+    def test_status_threads(self):
+        """Threads are those of /proc; nginx is played by this process."""
+        rows = [line.split() for line in suture('status', '--threads', '-p', str(os.getpid())).out.splitlines()]
+        at = rows.index(['TID', 'PATCH_STATE', 'BLOCKED', 'BY', 'WAITING'])
+        self.assertEqual(rows[at + 1:], [[t, '1', '-', '-'] for t in os.listdir('/proc/self/task')] or None)
 
     def test_list_some(self):
         self.assertEqual(len(suture('list', '-p', '4713').out.splitlines()), 3)

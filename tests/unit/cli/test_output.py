@@ -177,14 +177,16 @@ class Terminal(unittest.TestCase):
         self.assertEqual(text, suture('check', '-p', '4711', 'f.sut').out)
 
     def test_status_line(self):
-        build = ('build', '-t', 't', '-s', 's', '-d', 'd', '-o', '/nowhere/x.sut')
+        build = ('build', '-t', 't', '-s', 's', '-d', 'd', '-o', './x.sut')
         text = on_terminal(*build, columns=40)[0]
         line, rest = text.split('\r\033[K')
         self.assertEqual(line, '\rcompiling  1 of 3\033[K')
-        self.assertTrue(rest.startswith('/nowhere/x.sut: 1 function; '))
+        self.assertTrue(rest.startswith('./x.sut: 1 function; '))
         self.assertNotIn('compiling', on_terminal(*build, '-q')[0])
         self.assertNotIn('compiling', suture(*build).err, 'no terminal, no status line')
-        self.assertNotIn('while a target is held', on_terminal('apply', '-p', '4711', 'f.sut')[0])
+        text = on_terminal('apply', '-p', '4713', 'f.sut')[0]
+        self.assertTrue(text.startswith('\rprocess 4713: thread 4714 is inside f\033[K\r\033[K'), text)
+        self.assertNotIn('inside', suture('apply', '-p', '4713', 'f.sut').err)
 
     def test_words_go_below_where_there_is_no_room(self):
         text = plain(on_terminal('check', '-p', '4711', 'f.sut', columns=60)[0])

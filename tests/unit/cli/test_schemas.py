@@ -94,6 +94,11 @@ class Documents(unittest.TestCase):
         doc = self.validate('apply', '-p', '4712', 'f.sut')
         self.assertEqual(doc['processes'][0]['command'], 'e\033[31mvil\\xff')
 
+    def test_threads(self):
+        threads = self.validate('status', '--threads', '-p', str(os.getpid()))['processes'][0]['threads']
+        self.assertEqual(threads, [{'tid': os.getpid(), 'patch_state': 1, 'blocked_by': None, 'waiting_ns': None}])
+        self.assertNotIn('threads', self.validate('status', '-p', '4711')['processes'][0])
+
     def test_list(self):
         self.assertTrue(self.validate('list')['ok'])
 
