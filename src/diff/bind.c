@@ -221,6 +221,47 @@ static int bind_name(struct sut_unit *u, const struct sut_atom *from, const stru
 
 /* ---- defined atoms ---- */
 
+/* What compilers call the pieces of a C++ unit's initialisation. */
+static bool is_initialiser(const struct sut_atom *f)
+{
+	static const char *const names[] = { "_GLOBAL__", "_Z41__static_initialization_and_destruction",
+					     "__cxx_global_var_init", "__cxx_global_array_dtor" };
+
+	for (size_t i = 0; i < SUT_ARRAY_SIZE(names); i++)
+		if (!strncmp(f->name, names[i], strlen(names[i])))
+			return true;
+	return false;
+}
+
+static bool code_uses(const struct sut_atom *f, const struct sut_atom *a)
+{
+	const struct sut_ref *r = sut_atom_refs(f);
+
+	for (size_t i = 0; i < f->n_refs; i++)
+		if (r[i].atom == a)
+			return true;
+	return false;
+}
+
+/* Whether a constructor of the unit, in C++ the one that initialises its objects, touches a variable. */
+static bool set_up_at_start(const struct sut_atom *a)
+{
+	const struct sut_ofile *f = a->file;
+
+	for (size_t i = 0; i < f->by_name.n; i++)
+		if (sut_atom_is_func(f->by_name.v[i]) && is_initialiser(f->by_name.v[i]) &&
+		    code_uses(f->by_name.v[i], a))
+			return true;
+	for (size_t i = 1; i < f->sec.n; i++)
+		for (size_t k = 0; f->sec.v[i].class == SUT_CLASS_INIT && k < f->sec.v[i].ref.n; k++) {
+			const struct sut_atom *start = f->sec.v[i].ref.v[k].atom;
+
+			if (start && sut_atom_is_func(start) && code_uses(start, a))
+				return true;
+		}
+	return false;
+}
+
 static int bind_new(struct sut_unit *u, const struct sut_atom *from, struct sut_atom *a, struct sut_bind *ret)
 {
 	const struct sut_symbol *there;
@@ -238,6 +279,15 @@ static int bind_new(struct sut_unit *u, const struct sut_atom *from, struct sut_
 			       "%s uses, is one that the process has already",
 			       u->name, a->name, from->name);
 		return sut_hint(u->d->ctx, "give the new variable a name of its own");
+	}
+	if (sut_atom_is_writable(a) && set_up_at_start(a)) {
+		(void)sut_fail(
+			u->d->ctx, SUTURE_EREFUSED,
+			"%s: the new variable %s, which the new %s uses, is set up by code that runs only when a "
+			"process starts",
+			u->name, a->name, from->name);
+		return sut_hint(u->d->ctx, "make it a static variable of the function that uses it, which is set up at "
+					   "the first use, or initialise it with a constant");
 	}
 	there = a->sym && sut_atom_is_global(a) && strncmp(a->name, "DW.ref.", 7)
 			? defined_by_target(u->target, a->name)

@@ -317,6 +317,30 @@ static int check_constant(struct sut_unit *u, const struct sut_atom *o)
 	return sut_hint(u->d->ctx, "add a new constant for the changed functions, and leave the old one");
 }
 
+/* A class's table of virtual functions, also while it is constructed, and the table of such tables. */
+static bool is_vtable(const struct sut_atom *a)
+{
+	return !strncmp(a->name, "_ZTV", 4) || !strncmp(a->name, "_ZTC", 4) || !strncmp(a->name, "_ZTT", 4);
+}
+
+/* New code would look for functions in one that the tables of objects which live do not hold. */
+static int check_vtables(struct sut_unit *u)
+{
+	const struct sut_atom *o = NULL;
+
+	for (size_t i = 0; i < u->o->atom.n && !o; i++)
+		if (u->o->atom.v[i]->differs && is_vtable(u->o->atom.v[i]) && in_target(u->o->atom.v[i]))
+			o = u->o->atom.v[i];
+	if (!o)
+		return 0;
+	(void)sut_fail(u->d->ctx, SUTURE_EREFUSED,
+		       "%s: the difference changes the table of virtual functions %s (%s): objects that live keep the "
+		       "old one",
+		       u->name, o->name, o->difference ? o->difference : "its contents differ");
+	return sut_hint(u->d->ctx, "leave the virtual functions of the class as they are, and call an ordinary "
+				   "function from one of them");
+}
+
 /* What refers to a changed constant has changed: constants again, functions, and that ends it. */
 static int spread_constants(struct sut_unit *u)
 {
@@ -355,12 +379,14 @@ static int spread_constants(struct sut_unit *u)
 	}
 	for (size_t i = 0; i < u->o->atom.n; i++) {
 		const struct sut_atom *a = u->o->atom.v[i];
-		int err = a->differs && !sut_atom_is_func(a) ? check_constant(u, a) : 0;
+		int err = 0;
 
+		if (a->differs && !sut_atom_is_func(a))
+			err = check_constant(u, a);
 		if (err)
 			return err;
 	}
-	return 0;
+	return check_vtables(u);
 }
 
 /* Sections that are collected at link time (constructors, tables between __start_x and __stop_x). */
@@ -420,6 +446,8 @@ int sut_compare(struct sut_unit *u)
 	for (int funcs = 0; funcs < 2; funcs++)
 		for (size_t i = 0; !err && i < u->o->atom.n; i++)
 			err = compare_atom(u, u->o->atom.v[i], funcs);
+	if (!err)
+		err = check_vtables(u);
 	if (!err)
 		err = spread_constants(u);
 	if (!err)

@@ -3,7 +3,8 @@
  * correlate.c - which atom of one object is which of the other.
  *
  * Names decide, where they mean something. They do not for static locals and compiler-made clones, which
- * carry a running number: "count.3", "parse.constprop.1". Static locals are matched by the
+ * carry a running number: "count.3", "parse.constprop.1", "_ZZ1fiE1n_0", and clang's second "f.count.1", whose
+ * first has none. Static locals are matched by the
  * function in which they are declared, or (without debug data) by the functions that use them; never by the number.
  * A writable static local that could be either the same or another variable is marked ambiguous: to take it for
  * new would lose its state, to take it for the old one would mix two meanings.
@@ -15,11 +16,34 @@
 
 #include "diff/diff.h"
 
+/* A C++ variable inside of a function, or the guard of one. */
+static bool mangled_local(const char *name)
+{
+	return !strncmp(name, "_ZZ", 3) || !strncmp(name, "_ZGVZ", 5);
+}
+
+/* The second of a name in a C++ function ends in "_0", the twelfth in "__10_". */
+static size_t mangled_stem_len(const char *name)
+{
+	size_t n = strlen(name), k = n, bars;
+
+	k -= k && name[k - 1] == '_';
+	bars = n - k + 1;
+	n = k;
+	while (k && isdigit((unsigned char)name[k - 1]))
+		k--;
+	if (k == n || k < bars || name[k - 1] != '_' || (bars == 2 && name[k - 2] != '_'))
+		return strlen(name);
+	return k - bars;
+}
+
 /* Length of a name without its running numbers: "x.12" -> 1, "foo.constprop.0" -> 13 ("foo.constprop"). */
 static size_t stem_len(const char *name)
 {
 	size_t n = strlen(name);
 
+	if (mangled_local(name))
+		return mangled_stem_len(name);
 	for (;;) {
 		size_t k = n;
 
@@ -36,6 +60,14 @@ static bool numbered(const struct sut_atom *a)
 	return stem_len(a->name) != strlen(a->name);
 }
 
+/* A variable of a function: of several of one name, which is which is told by numbers. */
+static bool static_local(const struct sut_atom *a)
+{
+	if (sut_atom_is_func(a))
+		return false;
+	return numbered(a) || a->scope || mangled_local(a->name) || (strchr(a->name, '.') && sut_atom_is_writable(a));
+}
+
 static bool same_stem(const struct sut_atom *a, const struct sut_atom *b)
 {
 	size_t n = stem_len(a->name);
@@ -50,6 +82,16 @@ static bool same_kind(const struct sut_atom *a, const struct sut_atom *b)
 	       (sut_atom_class(a) == SUT_CLASS_TLS) == (sut_atom_class(b) == SUT_CLASS_TLS);
 }
 
+/* How many variables there are of this name, numbers aside. */
+static size_t namesakes(const struct sut_ofile *f, const struct sut_atom *x)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < f->by_name.n; i++)
+		n += !sut_atom_is_func(f->by_name.v[i]) && same_stem(x, f->by_name.v[i]);
+	return n;
+}
+
 static void pair(struct sut_atom *a, struct sut_atom *b)
 {
 	a->twin = b;
@@ -61,7 +103,11 @@ static void by_exact_name(struct sut_ofile *a, struct sut_ofile *b)
 	for (size_t i = 0; i < a->by_name.n; i++) {
 		struct sut_atom *x = a->by_name.v[i], *y;
 
-		if (x->twin || (numbered(x) && !sut_atom_is_func(x)) || sut_ofile_find(a, x->name) != x)
+		if (x->twin || (numbered(x) && !sut_atom_is_func(x) && !mangled_local(x->name)) ||
+		    sut_ofile_find(a, x->name) != x)
+			continue;
+		/* With one more or one less, the name may have passed to another variable. */
+		if (static_local(x) && namesakes(a, x) != namesakes(b, x))
 			continue;
 		y = sut_ofile_find(b, x->name);
 		if (!y || !same_kind(x, y))
@@ -80,7 +126,7 @@ static size_t candidates(const struct sut_ofile *f, const struct sut_atom *x, st
 	for (size_t i = 0; i < f->by_name.n; i++) {
 		struct sut_atom *y = f->by_name.v[i];
 
-		if (!y->twin && same_kind(x, y) && numbered(y) && same_stem(x, y) && n < cap)
+		if (!y->twin && same_kind(x, y) && (numbered(y) || static_local(y)) && same_stem(x, y) && n < cap)
 			ret[n++] = y;
 	}
 	return n;
@@ -160,7 +206,7 @@ static void by_scope(struct sut_ofile *a, struct sut_ofile *b)
 		struct sut_atom *x = a->by_name.v[i];
 		size_t n;
 
-		if (x->twin || sut_atom_is_func(x) || !numbered(x) || !x->scope)
+		if (x->twin || !static_local(x) || !x->scope)
 			continue;
 		n = candidates(b, x, y, MAX_HOMONYMS);
 		for (size_t k = 0; k < n; k++) {
@@ -183,7 +229,7 @@ static void by_users(struct sut_ofile *a, struct sut_ofile *b)
 		struct sut_atom *s = a->by_name.v[i], *only = NULL;
 		size_t nx, ny, fits = 0;
 
-		if (s->twin || sut_atom_is_func(s) || !numbered(s))
+		if (s->twin || !static_local(s))
 			continue;
 		nx = candidates(a, s, x, MAX_HOMONYMS);
 		ny = candidates(b, s, y, MAX_HOMONYMS);
@@ -222,6 +268,12 @@ static bool reshaped(const struct sut_ofile *a, const struct sut_atom *y)
 	return false;
 }
 
+/* Whether debug data say that both are variables of one name in one function. */
+static bool same_scope(const char *a, const char *b)
+{
+	return !strncmp(a, b, strcspn(a, "#") + 1);
+}
+
 /* What is left, and has a namesake left on the other side that debug data do not tell apart. */
 static void find_ambiguous(struct sut_ofile *a, struct sut_ofile *b)
 {
@@ -237,12 +289,12 @@ static void find_ambiguous(struct sut_ofile *a, struct sut_ofile *b)
 			continue;
 		}
 		y->ambiguous = y->ambiguous || (!a->gcc && reshaped(a, y));
-		if (!numbered(y)) {
+		if (!numbered(y))
 			y->ambiguous = y->ambiguous || sut_ofile_find(a, y->name) != NULL;
+		if (!static_local(y))
 			continue;
-		}
 		for (size_t n = candidates(a, y, x, MAX_HOMONYMS); n; n--)
-			if (!x[n - 1]->scope || !y->scope || !strcmp(x[n - 1]->scope, y->scope))
+			if (!x[n - 1]->scope || !y->scope || same_scope(x[n - 1]->scope, y->scope))
 				y->ambiguous = true;
 	}
 }

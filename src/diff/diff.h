@@ -345,6 +345,7 @@ struct sut_unit {
 	struct sut_ofile *v, *o, *p, *vp;
 	const char *o_path, *p_path; /* the objects' files */
 	bool types_checked;
+	const char *closures_differ; /* a lambda whose captures lie differently, or NULL */
 	/* of v's functions, as verify.c found them: */
 	size_t n_funcs, n_verified, n_mismatched;
 	size_t n_data_verified; /* named data with contents */
@@ -513,6 +514,7 @@ struct sut_out_sym {
 	uint64_t value, size;
 	uint8_t bind, type;
 	uint32_t shndx; /* index in sut_out.sec, or SHN_UNDEF, SUTURE_SHN_LIVEPATCH */
+	const struct sut_target *from; /* UNDEF: whose code refers to it; each object has its own search */
 	uint32_t final; /* index in the file: locals first */
 };
 struct sut_out {

@@ -241,7 +241,10 @@ static int take_changed(struct sut_unit *u)
 		if (!o->twin) {
 			err = note_vanished(u, o);
 		} else if (o->differs || o->data_differs) {
-			if (addressed(o, &addr))
+			if (!o->differs && !strcmp(o->name, "main"))
+				err = sut_diff_note(u->d, "%s: main is left as it is, though it %s", u->name,
+						    o->difference);
+			else if (addressed(o, &addr))
 				take(o, NULL);
 			else if (o->v && o->v->verdict == SUT_MISMATCH)
 				err = refuse_mismatch(u, o, "");
@@ -339,6 +342,95 @@ static int check_labels(struct sut_unit *u)
 	return 0;
 }
 
+/* Where in a mangled name the number of its (first) lambda stands; *ret_rest is what follows it. NULL: has none. */
+static const char *lambda_number(const char *name, const char **ret_rest)
+{
+	const char *p = strstr(name, "Ul"), *clang = strstr(name, "$_");
+
+	if (clang) {
+		*ret_rest = clang + 2 + strspn(clang + 2, "0123456789");
+		return clang + 2;
+	}
+	while (p && (p = strchr(p, 'E'))) {
+		p++;
+		*ret_rest = p + strspn(p, "0123456789");
+		if (**ret_rest == '_')
+			return p;
+	}
+	return NULL;
+}
+
+/* How many functions have to do with lambdas that only their number tells from this one's. */
+static size_t count_lambdas(const struct sut_ofile *f, const char *name)
+{
+	const char *rest, *other_rest, *number = lambda_number(name, &rest);
+	size_t n = 0, len = (size_t)(number - name);
+
+	for (size_t i = 0; i < f->by_name.n; i++) {
+		const char *other = f->by_name.v[i]->name, *at;
+
+		if (!sut_atom_is_func(f->by_name.v[i]) || strncmp(other, name, len))
+			continue;
+		at = lambda_number(other, &other_rest);
+		n += at && (size_t)(at - other) == len && !strcmp(rest, other_rest);
+	}
+	return n;
+}
+
+/*
+ * Whether a function of a lambda can be called from any live object: its address stands in data or code, or that of
+ * another function of a lambda, which calls it.
+ */
+static bool escapes(const struct sut_atom *func, unsigned depth)
+{
+	const struct sut_ofile *f = func->file;
+	const char *rest;
+
+	for (size_t i = 1; i < f->sec.n; i++) {
+		const struct sut_osec *s = &f->sec.v[i];
+
+		if (s->class == SUT_CLASS_SKIP || s->class == SUT_CLASS_EH || s->class == SUT_CLASS_EXCEPT)
+			continue;
+		for (size_t k = 0; k < s->ref.n; k++)
+			if (s->ref.v[k].atom == func && !s->ref.v[k].branch)
+				return true;
+	}
+	for (size_t i = 0; i < f->by_name.n; i++) {
+		const struct sut_atom *caller = f->by_name.v[i];
+
+		if (caller != func && sut_atom_is_func(caller) && lambda_number(caller->name, &rest) &&
+		    refers_to(caller, func) && (depth >= 8 || escapes(caller, depth + 1)))
+			return true;
+	}
+	return false;
+}
+
+/*
+ * Objects made of lambdas live in callbacks, and call through addresses that they keep. The function at such an
+ * address must remain that of the same lambda, and find what it has captured where it was.
+ */
+static int check_lambda(struct sut_unit *u, const struct sut_atom *o)
+{
+	const char *rest;
+
+	if (!lambda_number(o->name, &rest) || !escapes(o, 0))
+		return 0;
+	if (count_lambdas(u->o, o->name) != count_lambdas(u->p, o->name)) {
+		(void)sut_fail(u->d->ctx, SUTURE_EREFUSED,
+			       "%s: the difference adds or removes lambdas, and callbacks that live may be of %s, "
+			       "which then is that of another one",
+			       u->name, o->name);
+		return sut_hint(u->d->ctx, "make the new one a named function, or a lambda in a function of its own");
+	}
+	if (!u->closures_differ)
+		return 0;
+	(void)sut_fail(
+		u->d->ctx, SUTURE_EREFUSED,
+		"%s: the difference changes what %s captures, and callbacks that live (%s) hold the old captures",
+		u->name, u->closures_differ, o->name);
+	return sut_hint(u->d->ctx, "keep the captures as they are, in their order");
+}
+
 static int report_taken(struct sut_unit *u, struct sut_atom *o)
 {
 	const char *text = o->difference ? o->difference : "";
@@ -350,9 +442,12 @@ static int report_taken(struct sut_unit *u, struct sut_atom *o)
 	if (!text)
 		return sut_nomem(u->d->ctx);
 	if (o->start_only) {
-		int err = sut_diff_note(u->d,
-					"%s: %s runs only at start; replacing it has no effect on a process that runs",
-					u->name, o->name);
+		int err = sut_diff_note(
+			u->d, "%s: %s runs only at start; replacing it has no effect on a process that runs%s", u->name,
+			o->name,
+			strcmp(o->name, "main") ? ""
+						: ", and as long as it has not returned the patch "
+						  "can not be applied");
 
 		if (err)
 			return err;
@@ -376,6 +471,8 @@ static int take_unit(struct sut_unit *u, size_t *ret_taken)
 			continue;
 		n++;
 		err = check_taken(u, o);
+		if (!err)
+			err = check_lambda(u, o);
 		if (!err)
 			err = report_taken(u, o);
 	}

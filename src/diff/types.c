@@ -23,6 +23,7 @@ struct type {
 	const char *name; /* "struct foo" */
 	const char *sig;
 	bool is_enum;
+	bool closure; /* what a lambda has captured */
 };
 
 struct types {
@@ -273,6 +274,37 @@ static void add_aggregate(struct types *ts, Dwarf_Die *die, const char *key, con
 	sut_buf_free(&b);
 }
 
+/* The type of a lambda: without a name, with a function operator(). */
+static bool is_closure(Dwarf_Die *die)
+{
+	const char *name;
+	Dwarf_Die c;
+
+	if (!keyword(die) || dwarf_diename(die) || dwarf_child(die, &c))
+		return false;
+	do {
+		name = dwarf_tag(&c) == DW_TAG_subprogram ? dwarf_diename(&c) : NULL;
+		if (name && !strcmp(name, "operator()"))
+			return true;
+	} while (!dwarf_siblingof(&c, &c));
+	return false;
+}
+
+/* Lambdas are counted in each function: objects of theirs may live in callbacks. */
+static void add_closure(struct types *ts, Dwarf_Die *die, const char *func)
+{
+	char prefix[256];
+	size_t before = ts->t.n;
+	unsigned nth = 1;
+
+	snprintf(prefix, sizeof(prefix), "the lambda of %s, number ", func ? func : "the unit");
+	for (size_t i = 0; i < ts->t.n; i++)
+		nth += ts->t.v[i].closure && !strncmp(ts->t.v[i].name, prefix, strlen(prefix));
+	add_aggregate(ts, die, "", sut_pool_printf(&ts->d->pool, "%s%u", prefix, nth));
+	if (ts->t.n > before)
+		ts->t.v[before].closure = true;
+}
+
 static void add_function(struct types *ts, Dwarf_Die *die)
 {
 	const char *name = dwarf_diename(die);
@@ -320,6 +352,8 @@ static void walk(struct types *ts, Dwarf_Die *die, const char *func, unsigned de
 
 		if (key && name)
 			add_aggregate(ts, &c, key, name);
+		if (is_closure(&c))
+			add_closure(ts, &c, func);
 		/* typedef struct { ... } name; */
 		if (dwarf_tag(&c) == DW_TAG_typedef && name && type_of(&c, &t) && keyword(&t) && !dwarf_diename(&t))
 			add_aggregate(ts, &t, "", name);
@@ -429,6 +463,10 @@ static int compare_type(struct sut_unit *u, const struct type *o, const struct t
 	for (; p && p < end && !strcmp(p->name, o->name); p++)
 		if (!strcmp(p->sig, o->sig))
 			return 0;
+	if (o->closure) { /* take.c says whether that matters */
+		u->closures_differ = o->name;
+		return 0;
+	}
 	if (!first)
 		return 0;
 	if (o->is_enum && only_added(o->sig, first->sig))
