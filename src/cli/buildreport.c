@@ -121,7 +121,7 @@ static void show_items(struct sut_cli *cli, const struct sut_build_report *r)
 	}
 }
 
-static void report_json(struct sut_cli *cli, const struct sut_build_report *r)
+static void report_json(struct sut_cli *cli, const struct sut_build_report *r, bool written)
 {
 	json_t *items = sut_json_array(cli->doc, "items"), *notes = sut_json_array(cli->doc, "notes");
 
@@ -149,7 +149,7 @@ static void report_json(struct sut_cli *cli, const struct sut_build_report *r)
 	sut_json_set(cli->doc, "functions_verified", json_integer(r->funcs_verified));
 	sut_json_set(cli->doc, "total_ns", json_integer((json_int_t)r->total_ns));
 	sut_json_set(cli->doc, "compile_ns", json_integer((json_int_t)r->compile_ns));
-	sut_json_set(cli->doc, "output", sut_json_text(cli->args.dry_run ? NULL : cli->args.output));
+	sut_json_set(cli->doc, "output", sut_json_text(written ? cli->args.output : NULL));
 }
 
 /* "fix.sut: 3 functions, 1 new, 12.3 KiB; 2 of 5 units changed, 628 functions compared, 14.2 s" */
@@ -191,7 +191,7 @@ int sut_build_show(struct sut_cli *cli, const struct sut_build_report *r, int er
 {
 	sut_output_settle(cli);
 	if (cli->doc)
-		report_json(cli, r);
+		report_json(cli, r, !err && !cli->args.dry_run);
 	else if (cli->args.explain && !cli->args.quiet)
 		show_items(cli, r);
 	else if (err || cli->args.verbose)

@@ -44,6 +44,21 @@ static int list_one(struct sut_cli *cli, struct suture_process *p, const char *w
 	return 0;
 }
 
+/* Whether any patch is in force, or on its way in or out: one that was reverted does not make a process patched. */
+static bool is_patched(struct sut_cli *cli, struct suture_process *p, void *arg)
+{
+	struct suture_status *s;
+	bool found = false;
+
+	/* Why its registry can not be read is told by list_one(). */
+	if (suture_process_status(p, &s))
+		return true;
+	for (size_t i = 0; i < s->n_patches; i++)
+		found |= s->patches[i].state != SUTURE_STATE_PARKED;
+	suture_status_free(s);
+	return found;
+}
+
 static int run_list(struct sut_cli *cli)
 {
 	static const struct sut_column cols[] = {
@@ -53,6 +68,7 @@ static int run_list(struct sut_cli *cli)
 	};
 	static const struct sut_selection sel = {
 		.patched = true,
+		.match = is_patched,
 		.none = "no process is patched",
 		.none_is_fine = true,
 	};

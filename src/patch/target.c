@@ -377,6 +377,8 @@ int sut_target_transition(struct sut_target *t, const struct sut_code_range *ran
 	const struct sut_busy *b = &ret->busy;
 	int err = sut_transition_run(&sut_target_ops, t, ranges, n, timeout_ms, ret);
 
+	if (err == -SUTURE_EFAILED && sut_tool_signals_pending())
+		return sut_hint(ctx, "nothing was changed");
 	if (err != -SUTURE_ETIMEOUT)
 		return err;
 	if (!b->tid)

@@ -11,7 +11,7 @@
  *	process 4715   somebody presses ^C while a patch is applied to it
  *	process N+1000 where N is an enum suture_code: attaching works, everything else fails with it
  *	process 9999   attaching fails (no such process)
- *	any other      attaching works as for 4711
+ *	any other      attaching works as for 4711; with FAKE_REVERTED set it holds fix-0 alone
  *
  *	file *damaged* is refused; build into *nothing* has nothing to patch, into *refused* is refused,
  *	into *leftover* leaves a file in TMPDIR, into *killed* ends by SIGTERM then
@@ -247,6 +247,8 @@ int __wrap_suture_process_status(struct suture_process *p, struct suture_status 
 	s = calloc(1, sizeof(*s));
 	s->n_patches = p->pid == 4714 ? 0 : 2;
 	s->patches = calloc(2, sizeof(*s->patches));
+	if (getenv("FAKE_REVERTED"))
+		s->n_patches = 1;
 	if (p->pid == 4713) {
 		fill_patch(&s->patches[0], "fix-1", SUTURE_STATE_ENABLED, 1, "foreign");
 		fill_patch(&s->patches[1], "fix-2", SUTURE_STATE_ENABLING, 2, "original");

@@ -200,6 +200,13 @@ class Registries(unittest.TestCase):
         self.assertEqual({'4713', str(os.getpid())} & {line.split()[0] for line in r.out.splitlines()},
                          {'4713', str(os.getpid())})
 
+    def test_list_leaves_out_who_was_reverted(self):
+        env = {'FAKE_REVERTED': '1'}
+        self.assertNotIn(str(os.getpid()), suture('list', env=env).out)
+        pids = [p['pid'] for p in json.loads(suture('list', '--json', env=env).out)['processes']]
+        self.assertNotIn(os.getpid(), pids)
+        self.assertIn('fix-0: parked', suture('status', '--all', env=env).out)
+
     def test_status_threads(self):
         """Threads are those of /proc; nginx is played by this process."""
         rows = [line.split() for line in suture('status', '--threads', '-p', str(os.getpid())).out.splitlines()]

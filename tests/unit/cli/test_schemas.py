@@ -111,7 +111,8 @@ class Documents(unittest.TestCase):
         args = ['-t', 't', '-s', 's', '-d', 'd', '-o']
         doc = self.validate('build', *args, 'x.sut')
         self.assertEqual((len(doc['items']), doc['output']), (1, 'x.sut'))
-        self.assertEqual(self.validate('build', *args, 'nothing.sut')['error']['code'], 'nothing')
+        doc = self.validate('build', *args, 'nothing.sut')
+        self.assertEqual((doc['error']['code'], doc['output']), ('nothing', None), 'no file was written')
         self.assertEqual(len(self.validate('build', *args, 'refused.sut')['items']), 1)
         self.assertIsNone(self.validate('build', *args, 'x.sut', '--dry-run')['output'])
         self.validate('diff', 'a.o', 'b.o', '-t', 't', '-o', 'x.sut')
