@@ -202,8 +202,10 @@ static void test_vdso(void **state)
 	size_t size;
 	void *copy;
 
-	if (!at)
+	if (!at || sut_arch_host() != &sut_arch_x86_64) {
+		print_message("needs an x86-64 vDSO\n");
 		skip();
+	}
 	memcpy(&eh, at, sizeof(eh));
 	size = SUT_ALIGN_UP(eh.e_shoff + (size_t)eh.e_shnum * sizeof(Elf64_Shdr), (size_t)sysconf(_SC_PAGESIZE));
 	copy = malloc(size);
@@ -242,7 +244,14 @@ static struct sut_cfi *cfi_of(uint64_t *pc, struct sut_elf **ret_elf)
 {
 	struct located l = { .pc = *pc };
 
-	assert_int_equal(dl_iterate_phdr(locate, &l), 1);
+	if (!sut_arch_host()) {
+		print_message("src/arch does not know this processor yet\n");
+		skip();
+	}
+	if (dl_iterate_phdr(locate, &l) != 1) {
+		print_message("0x%llx lies in no file (qemu-user has no vDSO)\n", (unsigned long long)*pc);
+		skip();
+	}
 	*ret_elf = fx_open(l.path);
 	*pc = l.pc;
 	return open_cfi(*ret_elf);
@@ -285,11 +294,11 @@ static void test_clone(void **state)
 
 static void test_start(void **state)
 {
-	struct sut_elf *e = fx_open("/proc/self/exe");
-	struct sut_cfi *c = open_cfi(e);
-	const struct sut_cfi_row *r = row_at(c, e->entry + 8);
+	uint64_t pc = (uint64_t)getauxval(AT_ENTRY) + 8;
+	struct sut_elf *e;
+	struct sut_cfi *c = cfi_of(&pc, &e);
 
-	assert_true(r->ra_undefined);
+	assert_true(row_at(c, pc)->ra_undefined);
 	sut_cfi_close(c);
 	sut_elf_close(e);
 }
@@ -319,12 +328,14 @@ static void test_restorer(void **state)
 	r = row_at(c, pc);
 	assert_true(r->signal_frame);
 	assert_false(r->ra_undefined);
+#ifdef __x86_64__
 	assert_int_equal(r->cfa_kind, SUT_CFA_EXPR);
 	assert_int_equal(r->reg[RA].rule, SUT_CFI_EXPR);
 	assert_int_equal(r->reg[RBP].rule, SUT_CFI_EXPR);
 	assert_int_equal(r->reg[RSP].rule, SUT_CFI_EXPR);
 	assert_true(r->reg[RA].nops >= 2);
 	assert_int_equal(r->reg[RA].ops[0].atom, DW_OP_call_frame_cfa);
+#endif
 	sut_cfi_close(c);
 	sut_elf_close(e);
 }
