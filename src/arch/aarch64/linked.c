@@ -337,5 +337,5 @@ bool sut_a64_same_branch(const uint8_t *a, size_t a_len, const uint8_t *b, size_
 	if (sut_a64_insn_decode(a, a_len, 0, &x) || sut_a64_insn_decode(b, b_len, 0, &y) || x.kind != y.kind ||
 	    (x.kind != SUT_INSN_JUMP && x.kind != SUT_INSN_BRANCH) || x.pcrel_reloc != y.pcrel_reloc)
 		return false;
-	return sut_reloc_rest_equal(sut_a64_reloc_howto(x.pcrel_reloc), a, b);
+	return sut_a64_same_but_field(sut_a64_reloc_howto(x.pcrel_reloc), a, b);
 }

@@ -172,23 +172,27 @@ static int value_of(const struct row *r, const struct sut_reloc_values *v, uint6
 	uint64_t to = v->S + (uint64_t)v->A;
 
 	switch (r->h.kind) {
-	case SUT_RELOC_GOT_OFF:
-		*ret = to - (v->GOT & ~0xfffull);
-		return 0;
 	case SUT_RELOC_ABS:
 	case SUT_RELOC_PCREL:
 	case SUT_RELOC_PLT:
-	case SUT_RELOC_GOT:
 	case SUT_RELOC_TLS_LE:
+	case SUT_RELOC_TLS_DTPOFF:
+		break;
+	case SUT_RELOC_GOT:
+	case SUT_RELOC_GOT_OFF:
 	case SUT_RELOC_TLS_IE:
 	case SUT_RELOC_TLS_GD:
-	case SUT_RELOC_TLS_DTPOFF:
 	case SUT_RELOC_TLS_DESC:
+		/* The addend is what the slot's content is more by, and no distance from the slot: there must be none. */
+		if (v->A)
+			return -EOPNOTSUPP;
 		break;
 	default:
 		return -EOPNOTSUPP;
 	}
-	if (r->form == ADRP)
+	if (r->h.kind == SUT_RELOC_GOT_OFF)
+		*ret = to - (v->GOT & ~0xfffull);
+	else if (r->form == ADRP)
 		*ret = (to & ~0xfffull) - (v->P & ~0xfffull);
 	else
 		*ret = r->h.pcrel ? to - v->P : to;
