@@ -153,9 +153,12 @@ static int emit_atom(struct sut_out *o, struct sut_atom *a)
 
 /* ---- references to relocations ---- */
 
-static int outside_symbol(struct sut_out *o, const struct sut_bind *b, uint32_t *ret)
+/* @from: the target in whose place the referring code lies. A name may mean another thing in another library. */
+static int outside_symbol(struct sut_out *o, const struct sut_target *from, const struct sut_bind *b, uint32_t *ret)
 {
-	struct sut_out_sym sym = { .name = b->name, .bind = b->bind, .type = b->type, .shndx = SHN_UNDEF };
+	struct sut_out_sym sym = {
+		.name = b->name, .bind = b->bind, .type = b->type, .shndx = SHN_UNDEF, .from = from
+	};
 
 	if (b->kind == SUT_BIND_LATE) {
 		sym.name = sut_pool_printf(&o->d->pool, "%s%u.%s,%u", SUTURE_SYM_PREFIX, b->target->index, b->name,
@@ -164,15 +167,19 @@ static int outside_symbol(struct sut_out *o, const struct sut_bind *b, uint32_t 
 		sym.value = b->addr;
 		sym.size = b->size;
 		sym.bind = STB_GLOBAL;
+		sym.from = NULL;
 		if (!sym.name)
 			return nomem(o);
 	} else if (sym.type == STT_SECTION) {
 		sym.type = STT_NOTYPE;
 	}
 	for (uint32_t i = 1; i < o->sym.n; i++) {
-		const struct sut_out_sym *s = &o->sym.v[i];
+		struct sut_out_sym *s = &o->sym.v[i];
 
-		if (s->shndx == sym.shndx && s->value == sym.value && !strcmp(s->name, sym.name)) {
+		if (s->shndx == sym.shndx && s->from == sym.from && s->value == sym.value &&
+		    !strcmp(s->name, sym.name)) {
+			if (sym.bind == STB_GLOBAL) /* one that must not be missing decides */
+				s->bind = STB_GLOBAL;
 			*ret = i;
 			return 0;
 		}
@@ -197,7 +204,7 @@ static int emit_ref(struct sut_out *o, uint32_t sec, uint64_t off, const struct 
 		rela.sym = b->atom->out_sym;
 		rela.addend += (int64_t)b->atom->out_off;
 	} else {
-		err = outside_symbol(o, b, &rela.sym);
+		err = outside_symbol(o, f->unit->target, b, &rela.sym);
 		rela.late = b->kind == SUT_BIND_LATE ? b->target : NULL;
 	}
 	if (err)

@@ -79,6 +79,7 @@ struct mod_sym {
 	uint32_t dwref; /* a DW.ref.X word: symbol X, used through a GOT slot of ours; else MOD_NONE */
 
 	bool resolved;
+	uint32_t for_area; /* UNDEF: in whose place it was looked up */
 	struct sut_object *obj; /* where it was found; NULL: nowhere (weak) */
 	uint64_t addr; /* in the target; TLS: offset in the block of obj */
 	uint32_t first_slot, first_stub; /* chains; MOD_NONE ends */

@@ -103,13 +103,29 @@ static int resolve_late(struct sut_module *m, struct mod_sym *s)
 	return set_late(m, s, sym->value, sym->size, sym->type);
 }
 
+/** A symbol that code of two areas uses must mean the same to both of their objects. */
+static int resolve_again(struct sut_module *m, const struct mod_sym *s, uint32_t area)
+{
+	struct mod_sym other = *s;
+	int err;
+
+	other.bind = STB_WEAK; /* not to find it is an answer, too */
+	err = resolve_undef(m, &other, area);
+	if (err || (other.addr == s->addr && other.obj == s->obj && other.type == s->type))
+		return err;
+	sut_fail(m->priv->ctx, SUTURE_EREFUSED, "%s: %s is one thing in %s and another in %s", m->elf->name, s->name,
+		 m->area.v[s->for_area].object->path, m->area.v[area].object->path);
+	return sut_hint(m->priv->ctx, "give each object an undefined symbol of its own, or build a patch for each");
+}
+
 int sut_mod_resolve(struct sut_module *m, uint32_t sym, uint32_t area)
 {
 	struct mod_sym *s = &m->priv->sym.v[sym];
 	int err = 0;
 
 	if (s->resolved)
-		return 0;
+		return s->kind == MOD_SYM_UNDEF && s->for_area != area ? resolve_again(m, s, area) : 0;
+	s->for_area = area;
 	if (s->kind == MOD_SYM_UNDEF)
 		err = resolve_undef(m, s, area);
 	else if (s->kind == MOD_SYM_LATE)
