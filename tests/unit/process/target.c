@@ -391,6 +391,26 @@ static void *in_queue(void *arg)
 	return NULL;
 }
 
+/* The same, of signals that somebody else sends: the first of each thread has the value 0, and so on. */
+static void on_counted(int sig, siginfo_t *si, void *uc)
+{
+	static _Thread_local int mine;
+
+	if (si->si_code != SI_QUEUE || si->si_value.sival_int != mine++)
+		wrong("signal", si->si_value.sival_int, 0);
+	done++;
+}
+
+static void start_counting(void)
+{
+	struct sigaction sa = { .sa_sigaction = on_counted, .sa_flags = SA_SIGINFO | SA_RESTART };
+	pthread_t t;
+
+	sigaction(SIGRTMIN + 2, &sa, NULL);
+	pthread_create(&t, NULL, in_computation, NULL);
+	pthread_create(&t, NULL, in_computation, NULL);
+}
+
 static void start_queue(void)
 {
 	struct sigaction sa = { .sa_sigaction = on_queued, .sa_flags = SA_SIGINFO | SA_RESTART };
@@ -640,6 +660,8 @@ static int mode(const char *m, const char *arg)
 		signal(SIGUSR1, on_usr1);
 	} else if (!strcmp(m, "timer")) {
 		start_timer();
+	} else if (!strcmp(m, "count")) {
+		start_counting();
 	} else if (!strcmp(m, "queue")) {
 		start_queue();
 	} else if (!strcmp(m, "handler")) {
