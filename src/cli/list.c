@@ -29,11 +29,23 @@ static void add_json(json_t *obj, const struct suture_status *s)
 			sut_status_json(patches, &s->patches[i]);
 }
 
+/* Every process has its line, also one of which nobody can say any more what it runs. */
+static void add_damaged(struct sut_table *t, struct suture_process *p)
+{
+	_cleanup_free_ char *pid = sut_text("%d", suture_process_pid(p)), *comm = sut_safe(suture_process_comm(p));
+	const char *cells[] = { pid, comm, "-", "-", "damaged", "-", "-", "-" };
+
+	sut_table_line(t, 0, cells);
+	sut_table_color(t, 4, "red");
+}
+
 static int list_one(struct sut_cli *cli, struct suture_process *p, const char *who, json_t *obj, void *arg)
 {
 	struct suture_status *s;
 	int err = suture_process_status(p, &s);
 
+	if (err == -SUTURE_EREFUSED && !obj)
+		add_damaged(arg, p);
 	if (err)
 		return sut_cli_fail(cli, err, sut_who(cli, who), obj);
 	if (obj)

@@ -229,6 +229,8 @@ int sut_cli_fail(struct sut_cli *cli, int err, const char *who, json_t *obj)
 		return suture_exit_status(err);
 	}
 	message = sut_safe(e.message);
+	if (!strncmp(message, who, strlen(who))) /* it names the process itself */
+		who = "";
 	fprintf(stderr, "%ssuture:%s %s%s%s", red, end, who, *who ? ": " : "", message);
 	if (err == -SUTURE_EUSAGE)
 		fprintf(stderr, " (see suture %s --help)", cli->cmd->name);

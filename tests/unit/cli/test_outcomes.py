@@ -200,6 +200,14 @@ class Registries(unittest.TestCase):
         self.assertEqual({'4713', str(os.getpid())} & {line.split()[0] for line in r.out.splitlines()},
                          {'4713', str(os.getpid())})
 
+    def test_list_has_a_line_for_a_damaged_one(self):
+        r = suture('list', '-p', '5008', '-p', '4713')
+        self.assertEqual(r.code, 4)
+        rows = [line.split() for line in r.out.splitlines()]
+        self.assertIn(['5008', 'nginx', '-', '-', 'damaged', '-', '-', '-'], rows)
+        self.assertEqual([row[0] for row in rows[1:]], ['5008', '4713', '4713'], 'the others are listed')
+        self.assertIn('nginx[5008]: process 5008 plays failure', r.err)
+
     def test_list_leaves_out_who_was_reverted(self):
         env = {'FAKE_REVERTED': '1'}
         self.assertNotIn(str(os.getpid()), suture('list', env=env).out)
