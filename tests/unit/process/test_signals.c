@@ -157,8 +157,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(signal_in_a_common_stop),     cmocka_unit_test(signal_in_a_borrow),
 		cmocka_unit_test(signal_when_it_is_late),      cmocka_unit_test(signal_while_it_stands_still),
-		cmocka_unit_test(signal_while_it_is_borrowed), cmocka_unit_test(signal_killed_in_a_common_stop),
-		cmocka_unit_test(signal_killed_in_a_borrow),
+		cmocka_unit_test(signal_while_it_is_borrowed), cmocka_unit_test(signal_killed_in_a_borrow),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
