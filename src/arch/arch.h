@@ -349,6 +349,9 @@ struct sut_arch {
 	 * over, or is made again from its instruction.
 	 */
 	void (*regs_from_ucontext)(const void *ucontext, uint64_t tp, struct sut_regs *ret);
+	/* Bytes from the stack pointer to the ucontext where a handler returns to, if the call frame information there
+	 * does not tell all registers (arm64: not the pc); 0: it does. */
+	size_t sigframe_ucontext;
 	/** Value of DWARF register @n; false: not among the general registers. */
 	bool (*regs_dwarf)(const struct sut_regs *, unsigned n, uint64_t *ret);
 	/** Whether the stop was inside a system call: its number and, not restarted yet, its result. */

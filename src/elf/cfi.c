@@ -42,6 +42,7 @@ struct known {
 
 struct sut_cfi {
 	struct sut_elf *e;
+	unsigned n_regs; /* of a row */
 	SUT_VEC(struct source) src;
 	struct cached *slot;
 	size_t n_slots, n_used; /* n_slots: a power of two */
@@ -230,12 +231,14 @@ int sut_cfi_open(struct sut_elf *e, struct sut_cfi **ret)
 	struct sut_cfi *c;
 	int err;
 
-	if (!sut_elf_is_native(e) || e->type == ET_REL)
-		return sut_fail(e->ctx, SUTURE_ENOTFOUND, "%s is no 64-bit little-endian program or library", e->name);
+	if (!sut_elf_is_native(e) || e->type == ET_REL || !e->arch || e->arch->n_dwarf_regs > SUT_CFI_REGS)
+		return sut_fail(e->ctx, SUTURE_ENOTFOUND, "%s is no program or library of a machine that is supported",
+				e->name);
 	c = calloc(1, sizeof(*c));
 	if (!c)
 		return sut_nomem(e->ctx);
 	c->e = e;
+	c->n_regs = e->arch->n_dwarf_regs;
 	c->n_slots = 256;
 	c->slot = calloc(c->n_slots, sizeof(*c->slot));
 	err = c->slot ? open_eh_frame(e, &s) : sut_nomem(e->ctx);
@@ -273,7 +276,7 @@ void sut_cfi_close(struct sut_cfi *c)
 /* ---- frames into rows ---- */
 
 /* libdw wrote a simple rule into our three operations: [cfa], [cfa, +off], each perhaps as a value, or [regx n]. */
-static bool convert_simple(const Dwarf_Op *ops, size_t n, enum sut_cfi_rule *rule, int64_t *off)
+static bool convert_simple(const Dwarf_Op *ops, size_t n, unsigned n_regs, enum sut_cfi_rule *rule, int64_t *off)
 {
 	bool value = n > 1 && ops[n - 1].atom == DW_OP_stack_value;
 	size_t body = value ? n - 1 : n;
@@ -282,7 +285,7 @@ static bool convert_simple(const Dwarf_Op *ops, size_t n, enum sut_cfi_rule *rul
 	if (n == 1 && ops[0].atom == DW_OP_regx) {
 		*rule = SUT_CFI_REGISTER;
 		*off = (int64_t)ops[0].number;
-		return ops[0].number < SUT_CFI_REGS;
+		return ops[0].number < n_regs;
 	}
 	if (ops[0].atom != DW_OP_call_frame_cfa || body > 2)
 		return false;
@@ -307,7 +310,7 @@ static bool convert_register(Dwarf_Frame *f, unsigned n, struct sut_cfi_row *row
 		return true;
 	}
 	if (ops == mem)
-		return convert_simple(ops, nops, &row->reg[n].rule, &row->reg[n].off);
+		return convert_simple(ops, nops, row->n_regs, &row->reg[n].rule, &row->reg[n].off);
 	row->reg[n].rule = SUT_CFI_EXPR;
 	if (ops[nops - 1].atom == DW_OP_stack_value) {
 		row->reg[n].rule = SUT_CFI_VAL_EXPR;
@@ -329,7 +332,7 @@ static bool convert_cfa(Dwarf_Frame *f, struct sut_cfi_row *row)
 		row->cfa_kind = SUT_CFA_REG;
 		row->cfa_reg = (unsigned)ops[0].number;
 		row->cfa_off = (int64_t)ops[0].number2;
-		return ops[0].number < SUT_CFI_REGS;
+		return ops[0].number < row->n_regs;
 	}
 	row->cfa_kind = SUT_CFA_EXPR;
 	row->cfa_ops = ops;
@@ -358,9 +361,9 @@ static bool convert(const struct sut_elf *e, const struct source *s, Dwarf_Frame
 	Dwarf_Addr start = 0, end = 0;
 	int ra = dwarf_frame_info(f, &start, &end, &row->signal_frame);
 
-	if (ra < 0 || ra >= SUT_CFI_REGS || !sut_in(start, end, pc) || !convert_cfa(f, row))
+	if (ra < 0 || (unsigned)ra >= row->n_regs || !sut_in(start, end, pc) || !convert_cfa(f, row))
 		return false;
-	for (unsigned n = 0; n < SUT_CFI_REGS; n++)
+	for (unsigned n = 0; n < row->n_regs; n++)
 		if (!convert_register(f, n, row))
 			return false;
 	row->start = start;
@@ -368,7 +371,8 @@ static bool convert(const struct sut_elf *e, const struct source *s, Dwarf_Frame
 	row->ra_reg = (unsigned)ra;
 	correct_defaults(e, s->undefined, row);
 	/* An omission is no statement, and a signal frame is never the outermost. */
-	row->ra_undefined = row->reg[ra].rule == SUT_CFI_UNDEFINED && (s->undefined >> ra & 1) && !row->signal_frame;
+	row->ra_undefined = row->reg[ra].rule == SUT_CFI_UNDEFINED &&
+			    (s->undefined & sut_cfi_register_bit((uint64_t)ra, (uint64_t)ra)) && !row->signal_frame;
 	return true;
 }
 
@@ -413,7 +417,9 @@ static struct sut_cfi_row *make_row(struct sut_cfi *c, uint64_t pc)
 
 		if (dwarf_cfi_addrframe(c->src.v[i].cfi, pc, &f))
 			continue;
-		row = calloc(1, sizeof(*row));
+		row = calloc(1, sizeof(*row) + c->n_regs * sizeof(row->reg[0]));
+		if (row)
+			row->n_regs = c->n_regs;
 		ok = row && convert(c->e, &c->src.v[i], f, pc, row);
 		free(f);
 		if (ok)

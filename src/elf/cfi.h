@@ -14,7 +14,7 @@
 
 #include "elf/elf.h"
 
-#define SUT_CFI_REGS 17 /* DWARF registers tracked: x86-64 0..16 */
+#define SUT_CFI_REGS 68 /* DWARF registers tracked at most: sut_arch.n_dwarf_regs (x86-64 17, arm64 33, ppc64le 68) */
 #define SUT_CFI_OPS  256 /* longest expression handed out, in operations */
 
 enum sut_cfi_rule {
@@ -42,12 +42,13 @@ struct sut_cfi_row {
 	int64_t cfa_off;
 	const Dwarf_Op *cfa_ops;
 	size_t cfa_nops;
+	unsigned n_regs;
 	struct {
 		enum sut_cfi_rule rule;
 		int64_t off;
 		const Dwarf_Op *ops;
 		size_t nops;
-	} reg[SUT_CFI_REGS];
+	} reg[]; /* n_regs of them */
 };
 
 struct sut_cfi;

@@ -106,7 +106,7 @@ struct state {
 	uint64_t ra;
 	bool ra_said; /* some rule for the return address was given */
 	unsigned nest;
-	uint64_t undefined; /* registers declared undefined, a bit each */
+	uint64_t undefined; /* registers declared undefined: their sut_cfi_register_bit() */
 	const char *why; /* NULL: fine so far */
 };
 
@@ -153,7 +153,7 @@ static void one_extended(struct state *s, struct cursor *c, uint8_t op, const st
 	case DW_CFA_undefined:
 		reg = get_uleb(c);
 		one_register(s, reg);
-		s->undefined |= reg < 64 ? (uint64_t)1 << reg : 0;
+		s->undefined |= sut_cfi_register_bit(reg, s->ra);
 		break;
 	case DW_CFA_restore_extended:
 	case DW_CFA_same_value:

@@ -154,7 +154,8 @@ static int allot_one(struct sut_module *m, const struct mod_sec *s, size_t k, ui
 	default:
 		if (sym->dwref != MOD_NONE && r->howto->kind == SUT_RELOC_PCREL)
 			return want_slot(m, sym->dwref, area, MOD_SLOT_ADDR);
-		if (sym->kind == MOD_SYM_DEFINED && r->howto->kind == SUT_RELOC_ABS && r->howto->size <= 4)
+		if (sym->kind == MOD_SYM_DEFINED && r->howto->kind == SUT_RELOC_ABS && r->howto->size <= 4 &&
+		    !r->howto->mask) /* what stands in an instruction is a part of the address */
 			pr->area[pr->sec.v[sym->sec].area].low = true;
 		return sut_mod_resolve(m, r->sym, area);
 	}

@@ -55,6 +55,12 @@ static bool is_restorer(const struct sut_priv *pr, uint64_t v)
 	return false;
 }
 
+/* A word as a code address, without what may authenticate it. */
+static uint64_t as_code(const struct sut_arch *a, const struct sut_thread *t, uint64_t v)
+{
+	return a->strip_code ? a->strip_code(&t->regs, v) : v;
+}
+
 static enum scan_result scan_regs(struct suture_process *p, struct sut_thread *t, const struct query *q,
 				  struct sut_proof_result *ret)
 {
@@ -63,8 +69,9 @@ static enum scan_result scan_regs(struct suture_process *p, struct sut_thread *t
 	for (unsigned n = 0; n < a->n_dwarf_regs; n++) {
 		uint64_t v;
 
-		if (n == a->dwarf_ra || !a->regs_dwarf(&t->regs, n, &v))
+		if (n == a->dwarf_pc || !a->regs_dwarf(&t->regs, n, &v))
 			continue;
+		v = as_code(a, t, v);
 		ret->range = hit(q, v, false);
 		ret->address = v;
 		if (ret->range)
@@ -83,7 +90,7 @@ static enum scan_result scan_window(struct suture_process *p, const struct sut_t
 	if (a->has_sigframe && a->has_sigframe(&t->regs, pr->stack, pr->stack_len))
 		return SCAN_NO_PROOF;
 	for (size_t off = 0; off + 8 <= pr->stack_len; off += 8) {
-		uint64_t v = sut_le64(pr->stack + off);
+		uint64_t v = as_code(a, t, sut_le64(pr->stack + off));
 
 		if (v - 1 - q->lo < q->hi - q->lo) {
 			ret->range = hit(q, v, false);

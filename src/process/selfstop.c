@@ -21,7 +21,8 @@
 #include "process/self.h"
 
 #define HOLD_FIRST_NS 20000000u /* how long the first attempt may hold anyone; twice that the next time */
-#define HOLD_STUCK_NS 5000000u /* one that is made although a thread sleeps uninterruptibly */
+#define HOLD_STUCK_NS 10000000u /* and one that is made although a thread looks as if it could not be stopped */
+#define STUCK_TRIES   8 /* one in so many */
 #define LATE_NS       2000000u /* given to signals that are still on their way when all is over */
 
 struct slot {
@@ -537,10 +538,11 @@ static int stop_retry(struct suture_process *p, uint64_t deadline, struct stuck 
 		/* A handler may still be reading its slot. */
 		settle(LATE_NS);
 		err = load(&all.inside) ? -SUTURE_ETIMEOUT : look_before(p, why);
-		if (!err || (err == -SUTURE_ETIMEOUT && !why->blocks && tries >= 20 && !load(&all.inside))) {
+		/* It may make threads, or read a disk, all the time: blocked or asleep whenever it is looked at. */
+		if (!err || (err == -SUTURE_ETIMEOUT && tries % STUCK_TRIES == STUCK_TRIES - 1 && !load(&all.inside))) {
 			until = sut_now_ns() + (err ? HOLD_STUCK_NS : hold);
+			hold *= err ? 1 : 2;
 			err = attempt(p, until < deadline ? until : deadline, why);
-			hold *= 2;
 		}
 		if (err != -SUTURE_ETIMEOUT && err != -E2BIG)
 			return err;

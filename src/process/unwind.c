@@ -18,6 +18,8 @@
 #define MAX_SIGNALS 64
 #define MAX_BASE    (1u << 20) /* how far above a thread's first frame its block can lie (static TLS in between) */
 #define MAX_ARGS    4096 /* ld.so as a command moves the arguments by so much at most */
+#define MAX_ENTRY   64 /* bytes of a program's first instructions, up to the call of what runs it */
+#define UCONTEXT    512 /* bytes of one that hold the general registers */
 #define MAX_EXIT    8 /* instructions between the first call's return and the end */
 
 struct walk {
@@ -25,11 +27,13 @@ struct walk {
 	struct sut_thread *t;
 	const struct sut_extra_cfi *extra;
 	size_t n_extra;
+	uint64_t pc;
 	uint64_t reg[SUT_CFI_REGS];
-	uint32_t known; /* a bit for each register */
+	bool known[SUT_CFI_REGS];
 	bool exact; /* see struct sut_frame */
 	uint64_t cfa; /* of the frame looked at */
 	unsigned signals;
+	bool uncovered; /* the last row asked for: there is none in a file that has others */
 	const char *why;
 };
 
@@ -82,7 +86,7 @@ static bool read_reg(void *arg, unsigned n, uint64_t *ret)
 {
 	struct walk *w = arg;
 
-	if (n >= SUT_CFI_REGS || !(w->known & 1u << n))
+	if (n >= SUT_CFI_REGS || !w->known[n])
 		return false;
 	*ret = w->reg[n];
 	return true;
@@ -132,10 +136,12 @@ static const struct sut_cfi_row *row_at(struct walk *w, struct sut_cfi *cfi, uin
 		known = sut_cfi_row_known(cfi, pc, &row);
 	if (known == SUT_CFI_KNOWN)
 		return row;
-	if (known == SUT_CFI_NOT_READ)
+	if (known == SUT_CFI_NOT_READ) {
 		note_missed(w, cfi, pc);
-	else
-		w->why = none;
+		return NULL;
+	}
+	w->uncovered = true;
+	w->why = none;
 	return NULL;
 }
 
@@ -145,6 +151,7 @@ static const struct sut_cfi_row *find_row(struct walk *w, uint64_t pc, struct su
 	struct sut_cfi *cfi;
 
 	*ret_obj = NULL;
+	w->uncovered = false;
 	for (size_t i = 0; i < w->n_extra; i++)
 		if (sut_in(w->extra[i].start, w->extra[i].end, pc))
 			return row_at(w, w->extra[i].cfi, pc, "code of a patch without call frame information");
@@ -184,6 +191,8 @@ static bool compute_reg(struct walk *w, const struct sut_cfi_row *row, unsigned 
 {
 	uint64_t addr;
 
+	if (n >= row->n_regs)
+		return false;
 	switch (row->reg[n].rule) {
 	case SUT_CFI_SAME:
 		if (n == w->p->mem.arch->dwarf_sp) {
@@ -212,35 +221,76 @@ static bool compute_reg(struct walk *w, const struct sut_cfi_row *row, unsigned 
 	return false;
 }
 
+/* Whether a frame lies above the last one. One that keeps its return address in a register may take no room: only where
+ * the thread stands, because what it called meanwhile would have used that register. */
+static bool is_above(const struct walk *w, uint64_t next_sp)
+{
+	const struct sut_arch *a = w->p->mem.arch;
+	uint64_t sp = w->reg[a->dwarf_sp];
+
+	if (!w->known[a->dwarf_sp])
+		return false;
+	if (w->exact && a->dwarf_pc != a->dwarf_ra)
+		return w->cfa >= sp && next_sp >= sp;
+	return w->cfa > sp && next_sp > sp;
+}
+
 /* Replaces the registers by the caller's. */
 static bool step(struct walk *w, const struct sut_cfi_row *row)
 {
 	const struct sut_arch *a = w->p->mem.arch;
 	struct sut_expr_ops env = { read_reg, read_mem, w };
-	uint64_t next[SUT_CFI_REGS] = { 0 }, sp;
-	uint32_t known = 0;
+	uint64_t next[SUT_CFI_REGS] = { 0 };
+	bool known[SUT_CFI_REGS] = { 0 };
 
 	for (unsigned n = 0; n < SUT_CFI_REGS && n < a->n_dwarf_regs; n++)
-		if (compute_reg(w, row, n, &env, &next[n]))
-			known |= 1u << n;
-	if (row->ra_reg >= SUT_CFI_REGS || !(known & 1u << row->ra_reg) || !(known & 1u << a->dwarf_sp)) {
+		known[n] = compute_reg(w, row, n, &env, &next[n]);
+	if (row->ra_reg >= SUT_CFI_REGS || !known[row->ra_reg] || !known[a->dwarf_sp]) {
 		w->why = "a return address that needs an unknown register";
 		return false;
 	}
-	sp = w->reg[a->dwarf_sp];
 	if (row->signal_frame) {
 		if (++w->signals > MAX_SIGNALS) {
 			w->why = "too many signal frames";
 			return false;
 		}
-	} else if (!(w->known & 1u << a->dwarf_sp) || w->cfa <= sp || next[a->dwarf_sp] <= sp) {
+	} else if (!is_above(w, next[a->dwarf_sp])) {
 		w->why = "a frame that does not lie above the last one";
 		return false;
 	}
-	next[a->dwarf_ra] = next[row->ra_reg];
+	w->pc = next[row->ra_reg];
+	if (a->strip_code)
+		w->pc = a->strip_code(&w->t->regs, w->pc);
 	memcpy(w->reg, next, sizeof(next));
-	w->known = known | 1u << a->dwarf_ra;
+	memcpy(w->known, known, sizeof(known));
 	w->exact = row->signal_frame;
+	/* A caller's own return address is no longer where its call has put another. */
+	if (!w->exact)
+		w->known[a->dwarf_ra] = false;
+	return true;
+}
+
+/* The same where a signal handler returns to, and its call frame information does not tell all. */
+static bool step_signal(struct walk *w)
+{
+	const struct sut_arch *a = w->p->mem.arch;
+	struct sut_priv *pr = w->p->priv;
+	struct sut_regs regs;
+
+	if (++w->signals > MAX_SIGNALS || !w->known[a->dwarf_sp]) {
+		w->why = "too many signal frames";
+		return false;
+	}
+	sut_stack_load(w->p, w->reg[a->dwarf_sp] + a->sigframe_ucontext, UCONTEXT);
+	if (pr->stack_len < UCONTEXT) {
+		w->why = "a signal frame that can not be read";
+		return false;
+	}
+	a->regs_from_ucontext(pr->stack, a->regs_tp(&w->t->regs), &regs);
+	for (unsigned n = 0; n < SUT_CFI_REGS && n < a->n_dwarf_regs; n++)
+		w->known[n] = a->regs_dwarf(&regs, n, &w->reg[n]);
+	w->pc = a->regs_pc(&regs);
+	w->exact = true;
 	return true;
 }
 
@@ -301,6 +351,12 @@ static bool at_own_base(struct walk *w, bool program)
 	return true;
 }
 
+/* Whether @pc is where the call in the program's first instructions returns to. */
+static bool in_entry(const struct sut_object *o, uint64_t pc)
+{
+	return o && o->is_main && o->elf && pc - o->bias - o->elf->entry <= MAX_ENTRY && pc - o->bias > o->elf->entry;
+}
+
 static bool is_end(struct walk *w, const struct sut_object *o, uint64_t pc)
 {
 	struct sut_expr_ops env = { read_reg, read_mem, w };
@@ -313,12 +369,16 @@ static bool is_end(struct walk *w, const struct sut_object *o, uint64_t pc)
 		return false;
 	}
 	row = find_row(w, pc - 1, &ignored);
-	if (!row || !compute_cfa(w, row, &env)) {
+	if (row ? !compute_cfa(w, row, &env) : !w->uncovered || !w->known[w->p->mem.arch->dwarf_sp]) {
 		w->why = "an outermost frame without a place";
 		return false;
 	}
+	if (!row)
+		w->cfa = w->reg[w->p->mem.arch->dwarf_sp];
 	/* A child that was forked by a thread is the first of its process, and goes on on that thread's stack. */
 	end = leads_to_end(w, o, pc);
+	if (end == SUT_INSN_OTHER && in_entry(o, pc))
+		end = SUT_INSN_TRAP;
 	if (end != SUT_INSN_SYSCALL && !(end == SUT_INSN_TRAP && w->t->is_main)) {
 		w->why = "an outermost frame that is neither a program's nor a thread's";
 		return false;
@@ -330,6 +390,20 @@ static bool is_end(struct walk *w, const struct sut_object *o, uint64_t pc)
 	return true;
 }
 
+/* Whether a frame whose caller can not be told is the outermost one although no call frame information says so (ppc64le:
+ * neither that of _start nor that of a thread's first instructions does). */
+static bool is_unsaid_end(struct walk *w, const struct sut_object *o, uint64_t pc)
+{
+	const char *why = w->why;
+
+	if (!o || w->exact || (leads_to_end(w, o, pc) != SUT_INSN_SYSCALL && !in_entry(o, pc)))
+		return false;
+	if (is_end(w, o, pc))
+		return true;
+	w->why = why;
+	return false;
+}
+
 /* -- the walk --------------------------------------------------------------------------------- */
 
 static void init_regs(struct walk *w)
@@ -337,8 +411,8 @@ static void init_regs(struct walk *w)
 	const struct sut_arch *a = w->p->mem.arch;
 
 	for (unsigned n = 0; n < SUT_CFI_REGS && n < a->n_dwarf_regs; n++)
-		if (a->regs_dwarf(&w->t->regs, n, &w->reg[n]))
-			w->known |= 1u << n;
+		w->known[n] = a->regs_dwarf(&w->t->regs, n, &w->reg[n]);
+	w->pc = a->regs_pc(&w->t->regs);
 	w->exact = true;
 }
 
@@ -357,7 +431,7 @@ size_t sut_unwind(struct suture_process *p, struct sut_thread *t, const struct s
 	}
 	init_regs(&w);
 	for (unsigned i = 0; i < MAX_FRAMES; i++) {
-		uint64_t pc = w.reg[a->dwarf_ra];
+		uint64_t pc = w.pc;
 		const struct sut_cfi_row *row;
 		struct sut_object *o;
 
@@ -365,8 +439,10 @@ size_t sut_unwind(struct suture_process *p, struct sut_thread *t, const struct s
 			frames[n] = (struct sut_frame){ .pc = pc, .exact = w.exact };
 		n++;
 		row = find_row(&w, w.exact ? pc : pc - 1, &o);
-		if (!row)
+		if (!row) {
+			*reliable = w.uncovered && is_unsaid_end(&w, o, pc);
 			goto out;
+		}
 		if (row->ra_undefined) {
 			*reliable = is_end(&w, o, pc);
 			if (n <= cap)
@@ -381,8 +457,10 @@ size_t sut_unwind(struct suture_process *p, struct sut_thread *t, const struct s
 			frames[n - 1].cfa = w.cfa;
 			frames[n - 1].signal_frame = row->signal_frame;
 		}
-		if (!step(&w, row))
+		if (row->signal_frame && a->sigframe_ucontext ? !step_signal(&w) : !step(&w, row)) {
+			*reliable = !row->signal_frame && is_unsaid_end(&w, o, pc);
 			goto out;
+		}
 	}
 	w.why = "too many frames";
 out:

@@ -73,6 +73,7 @@ const struct sut_arch sut_arch_aarch64 = {
 	.n_more_regsets = SUT_A64_N_MORE_REGSETS,
 	.strip_code = sut_a64_strip_code,
 	.regs_from_ucontext = sut_a64_regs_from_ucontext,
+	.sigframe_ucontext = 128, /* behind siginfo */
 	.regs_dwarf = sut_a64_regs_dwarf,
 	.regs_in_syscall = sut_a64_regs_in_syscall,
 	.red_zone = 0,
