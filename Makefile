@@ -8,6 +8,7 @@
 #   make bench     figures side by side, raw JSON in bench/results/
 #   make soak64    1,000 cycles against 64 busy threads (make check runs fewer)
 #   make soak      the 1,000 cycles, and 200 on redis and on a library
+#   make words     millions of arm64 and ppc64le instructions, decoded as objdump does (make check runs fewer)
 #   make lint      layers, formatting, shellcheck, cppcheck, clang-tidy
 #   make e2e       the end-to-end tests alone;  make e2e T='fork nspid'  some of them
 #   make install   through meson (PREFIX=/usr/local, DESTDIR)
@@ -50,6 +51,10 @@ soak: all
 	@SUTURE=$(SUTURE) SOAK_CYCLES=1000 SOAK_THREADS=64 REDIS_CYCLES=200 LIB_CYCLES=200 TEST_TIMEOUT=7200 \
 		tests/e2e/run busy64 storm64 redis-cycles library-cycles
 
+words: all
+	@tools/deps check
+	@tools/words $(BUILD)
+
 corpus: all
 	@tools/deps corpus
 	@SUTURE=$(SUTURE) tests/corpus/run $(T)
@@ -67,4 +72,4 @@ clean:
 distclean: clean
 	rm -rf cache
 
-.PHONY: all demo check lint e2e soak64 soak corpus bench install clean distclean
+.PHONY: all demo check lint e2e words soak64 soak corpus bench install clean distclean

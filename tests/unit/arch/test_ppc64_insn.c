@@ -4,7 +4,7 @@
  * of real libraries, kinds, lengths and targets are those that objdump prints. Entries and the pads that
  * compilers leave at them are recognised.
  *
- * $SUT_INSN_WORDS: how many generated words, and how many of each library (300000). $SUT_PPC64_LIBS: further libraries.
+ * $SUT_ARCH_WORDS: how many generated words, and how many of each library (300000). $SUT_ARCH_LIBS: further libraries.
  */
 #include <stdarg.h>
 #include <errno.h>
@@ -383,7 +383,7 @@ static size_t some_insn(uint32_t *out)
 
 static unsigned long n_words(void)
 {
-	const char *s = getenv("SUT_INSN_WORDS");
+	const char *s = getenv("SUT_ARCH_WORDS");
 
 	return s ? strtoul(s, NULL, 0) : 300000;
 }
@@ -448,7 +448,7 @@ static unsigned long compare_library(const char *path)
 
 static void test_libraries(void **state)
 {
-	const char *more = getenv("SUT_PPC64_LIBS");
+	const char *more = getenv("SUT_ARCH_LIBS");
 	char *list = more ? strdup(more) : NULL;
 	unsigned long n;
 
