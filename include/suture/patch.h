@@ -17,9 +17,17 @@ extern "C" {
 
 struct suture_patch;
 
-/** Reads and checks a patch file: digest first, then every table. -SUTURE_EREFUSED when damaged. */
-int suture_patch_open(struct suture_ctx *ctx, const char *path, struct suture_patch **ret)
-	__attribute__((warn_unused_result));
+/** Options of suture_patch_open(); set sz, zero the rest. There are none yet. */
+struct suture_open_opts {
+	size_t sz;
+};
+
+/**
+ * Reads and checks a patch file: digest first, then every table. @opts may be NULL. -SUTURE_ENOTFOUND (no such file),
+ * -SUTURE_EREFUSED (damaged, or no patch file). *ret is the caller's to close.
+ */
+int suture_patch_open(struct suture_ctx *ctx, const char *path, const struct suture_open_opts *opts,
+		      struct suture_patch **ret) __attribute__((warn_unused_result));
 void suture_patch_close(struct suture_patch *patch);
 const char *suture_patch_name(const struct suture_patch *patch);
 
@@ -54,7 +62,7 @@ struct suture_report {
 void suture_report_free(struct suture_report *r);
 
 /** Preflight: everything that enabling would check, nothing changed. 0: it fits (busy threads are only reported). */
-int suture_patch_check(struct suture_process *p, struct suture_patch *patch, struct suture_report **ret)
+int suture_patch_check(struct suture_process *p, const struct suture_patch *patch, struct suture_report **ret)
 	__attribute__((warn_unused_result));
 
 /** Options of enable and disable; set sz, zero the rest. */
@@ -63,18 +71,20 @@ struct suture_enable_opts {
 	unsigned timeout_ms; /**< until the proof of all threads; 0: 15000 */
 	bool force_write; /**< change text by a plain write in the common stop, never by a page swap */
 	bool dry_run; /**< plan only */
+	/** Where the report of a success is put, the caller's to free; untouched on failure. NULL: nobody wants one. */
+	struct suture_report **report;
 };
 
 /**
  * Loads the patch and moves every thread over. On failure nothing has changed.
  * -SUTURE_ENOTHING (already applied), -SUTURE_EBUSY, -SUTURE_ETIMEOUT (the text names thread and function),
- * -SUTURE_EREFUSED, -SUTURE_EACCESS, -SUTURE_EGONE, -SUTURE_EDAMAGED. @ret may be NULL.
+ * -SUTURE_EREFUSED, -SUTURE_EACCESS, -SUTURE_EGONE, -SUTURE_EDAMAGED. @opts may be NULL.
  */
-int suture_patch_enable(struct suture_process *p, struct suture_patch *patch, const struct suture_enable_opts *opts,
-			struct suture_report **ret) __attribute__((warn_unused_result));
+int suture_patch_enable(struct suture_process *p, struct suture_patch *patch, const struct suture_enable_opts *opts)
+	__attribute__((warn_unused_result));
 /** Takes a patch out again; -SUTURE_ENOTFOUND when the process has none of that name. */
-int suture_patch_disable(struct suture_process *p, const char *name, const struct suture_enable_opts *opts,
-			 struct suture_report **ret) __attribute__((warn_unused_result));
+int suture_patch_disable(struct suture_process *p, const char *name, const struct suture_enable_opts *opts)
+	__attribute__((warn_unused_result));
 
 /** What a process holds. */
 enum suture_patch_state {

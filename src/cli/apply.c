@@ -17,10 +17,10 @@ static void show(struct sut_cli *cli, const struct suture_report *r, const char 
 
 static int apply_one(struct sut_cli *cli, struct suture_process *p, const char *who, json_t *obj, void *arg)
 {
-	struct suture_enable_opts opts = sut_enable_opts(cli);
 	struct sut_patch_arg *a = arg;
 	struct suture_report *r;
-	int err = suture_patch_enable(p, a->patch, &opts, &r);
+	struct suture_enable_opts opts = sut_enable_opts(cli, &r);
+	int err = suture_patch_enable(p, a->patch, &opts);
 
 	if (err)
 		return sut_cli_fail(cli, err, sut_who(cli, who), obj);

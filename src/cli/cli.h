@@ -292,8 +292,8 @@ void sut_report_json(json_t *obj, const struct suture_report *r);
 void sut_report_functions(struct sut_cli *cli, const struct suture_report *r);
 /** "fix-1: 2 functions, 4 threads patched in 2.3 ms, longest pause of a thread 48 us" */
 void sut_report_done(struct sut_cli *cli, const struct suture_report *r, const char *who, const char *verb);
-/** The options of enable, disable and recover as the command line gives them. */
-struct suture_enable_opts sut_enable_opts(const struct sut_cli *cli);
+/** The options of enable, disable and recover as the command line gives them; @report is where the report goes, or NULL. */
+struct suture_enable_opts sut_enable_opts(const struct sut_cli *cli, struct suture_report **report);
 /** "name,2", or the name alone when sympos is 0. A heap string. */
 char *sut_text_func(const char *name, uint32_t sympos);
 void sut_status_json(json_t *array, const struct suture_status_patch *p);

@@ -315,7 +315,7 @@ static int run_inspect(struct sut_cli *cli)
 	struct suture_patch *patch = NULL;
 	struct sut_patchfile f = { 0 };
 	struct symbols s = { 0 };
-	int err = suture_patch_open(cli->ctx, path, &patch);
+	int err = suture_patch_open(cli->ctx, path, NULL, &patch);
 
 	if (!err)
 		err = sut_patchfile_open(cli->ctx, path, &f);

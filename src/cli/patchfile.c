@@ -128,7 +128,7 @@ int sut_with_patch(struct sut_cli *cli, sut_process_fn fn)
 	};
 	const char *path = cli->args.operand.v[0];
 	struct sut_patch_arg arg = { 0 };
-	int err = suture_patch_open(cli->ctx, path, &arg.patch), status;
+	int err = suture_patch_open(cli->ctx, path, NULL, &arg.patch), status;
 
 	if (!err && cli->args.all)
 		err = sut_patchfile_open(cli->ctx, path, &arg.tables);

@@ -16,7 +16,7 @@ static void show(struct sut_cli *cli, const struct suture_recovery *r, const cha
 
 static int recover_one(struct sut_cli *cli, struct suture_process *p, const char *who, json_t *obj, void *arg)
 {
-	struct suture_enable_opts opts = sut_enable_opts(cli);
+	struct suture_enable_opts opts = sut_enable_opts(cli, NULL);
 	struct suture_recovery r = { 0 };
 	int err = suture_process_recover(p, &opts, &r);
 

@@ -105,12 +105,13 @@ void sut_report_done(struct sut_cli *cli, const struct suture_report *r, const c
 			 r->text_why);
 }
 
-struct suture_enable_opts sut_enable_opts(const struct sut_cli *cli)
+struct suture_enable_opts sut_enable_opts(const struct sut_cli *cli, struct suture_report **report)
 {
 	struct suture_enable_opts opts = {
 		.sz = sizeof(opts),
 		.timeout_ms = cli->args.timeout_ms,
 		.dry_run = cli->args.dry_run,
+		.report = report,
 	};
 
 	/* To the library 0 is its default; to a person "--timeout 0" is one try. */

@@ -18,9 +18,9 @@ static bool has_patch(struct sut_cli *cli, struct suture_process *p, void *arg)
 
 static int revert_one(struct sut_cli *cli, struct suture_process *p, const char *who, json_t *obj, void *arg)
 {
-	struct suture_enable_opts opts = sut_enable_opts(cli);
 	struct suture_report *r;
-	int err = suture_patch_disable(p, arg, &opts, &r);
+	struct suture_enable_opts opts = sut_enable_opts(cli, &r);
+	int err = suture_patch_disable(p, arg, &opts);
 
 	if (err)
 		return sut_cli_fail(cli, err, sut_who(cli, who), obj);

@@ -245,8 +245,7 @@ static int fill_report(struct disable *d)
 	return 0;
 }
 
-int suture_patch_disable(struct suture_process *p, const char *name, const struct suture_enable_opts *opts,
-			 struct suture_report **ret)
+int suture_patch_disable(struct suture_process *p, const char *name, const struct suture_enable_opts *opts)
 {
 	struct disable d = { .p = p, .name = name, .opts = opts, .started = sut_now_ns() };
 	int err = sut_target_lock(p, opts);
@@ -257,8 +256,8 @@ int suture_patch_disable(struct suture_process *p, const char *name, const struc
 	err = disable_run(&d);
 	if (!err)
 		err = fill_report(&d);
-	if (!err && ret) {
-		*ret = d.report;
+	if (!err && opts && opts->report) {
+		*opts->report = d.report;
 		d.report = NULL;
 	}
 	sut_unit_free(&d.unit);

@@ -20,7 +20,7 @@
 
 struct enable {
 	struct suture_process *p;
-	struct suture_patch *patch;
+	const struct suture_patch *patch;
 	const struct suture_enable_opts *opts;
 	uint64_t started, pause_ns;
 	struct sut_registry *reg;
@@ -145,7 +145,7 @@ static int plan_module(struct enable *e)
 		.object = e->plan.object,
 		.n_objects = e->patch->object.n,
 		.section_object = section_object,
-		.arg = e->patch,
+		.arg = (void *)e->patch, /* only read */
 	};
 	int err;
 
@@ -506,8 +506,7 @@ static void enable_free(struct enable *e)
 	suture_report_free(e->report);
 }
 
-int suture_patch_enable(struct suture_process *p, struct suture_patch *patch, const struct suture_enable_opts *opts,
-			struct suture_report **ret)
+int suture_patch_enable(struct suture_process *p, struct suture_patch *patch, const struct suture_enable_opts *opts)
 {
 	struct enable e = { .p = p, .patch = patch, .opts = opts, .started = sut_now_ns() };
 	int err = sut_target_lock(p, opts);
@@ -518,8 +517,8 @@ int suture_patch_enable(struct suture_process *p, struct suture_patch *patch, co
 	err = enable_run(&e);
 	if (!err)
 		err = fill_report(&e);
-	if (!err && ret) {
-		*ret = e.report;
+	if (!err && opts && opts->report) {
+		*opts->report = e.report;
 		e.report = NULL;
 	}
 	enable_free(&e);
@@ -568,7 +567,7 @@ static int check_run(struct enable *e)
 	return err ? err : fill_report(e);
 }
 
-int suture_patch_check(struct suture_process *p, struct suture_patch *patch, struct suture_report **ret)
+int suture_patch_check(struct suture_process *p, const struct suture_patch *patch, struct suture_report **ret)
 {
 	struct enable e = { .p = p, .patch = patch, .started = sut_now_ns() };
 	int err = sut_target_lock(p, NULL);

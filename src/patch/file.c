@@ -394,7 +394,8 @@ int sut_patch_parse(struct suture_ctx *ctx, void *image, size_t size, const char
 	return 0;
 }
 
-int suture_patch_open(struct suture_ctx *ctx, const char *path, struct suture_patch **ret)
+int suture_patch_open(struct suture_ctx *ctx, const char *path, const struct suture_open_opts *opts,
+		      struct suture_patch **ret)
 {
 	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
 	struct stat st;

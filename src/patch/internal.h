@@ -92,7 +92,7 @@ struct sut_plan_func {
 
 struct sut_plan {
 	struct suture_process *p;
-	struct suture_patch *patch;
+	const struct suture_patch *patch;
 	struct sut_registry *reg; /* borrowed */
 	struct sut_object **object; /* by index of the patch's objects */
 	struct sut_plan_func *func; /* as patch->func */
@@ -103,7 +103,7 @@ struct sut_plan {
 };
 
 /** Fits @patch to @p and verifies every old function in file and memory; stops nobody, changes nothing. */
-int sut_plan_make(struct suture_process *p, struct suture_patch *patch, struct sut_registry *reg,
+int sut_plan_make(struct suture_process *p, const struct suture_patch *patch, struct sut_registry *reg,
 		  struct sut_plan *ret) __must_check;
 void sut_plan_free(struct sut_plan *plan);
 /** Whether the first instructions at @site can be moved elsewhere: none that can not, no branch between them.

@@ -457,7 +457,8 @@ static int plan_all(struct sut_plan *plan)
 	return err;
 }
 
-int sut_plan_make(struct suture_process *p, struct suture_patch *patch, struct sut_registry *reg, struct sut_plan *ret)
+int sut_plan_make(struct suture_process *p, const struct suture_patch *patch, struct sut_registry *reg,
+		  struct sut_plan *ret)
 {
 	struct sut_plan plan = { .p = p, .patch = patch, .reg = reg };
 	int err = plan_all(&plan);

@@ -23,7 +23,8 @@
 #include "process/process.h"
 #include <suture/suture.h>
 
-int __wrap_suture_patch_open(struct suture_ctx *ctx, const char *path, struct suture_patch **ret);
+int __wrap_suture_patch_open(struct suture_ctx *ctx, const char *path, const struct suture_open_opts *opts,
+			     struct suture_patch **ret);
 void __wrap_suture_patch_close(struct suture_patch *patch);
 const char *__wrap_suture_patch_name(const struct suture_patch *patch);
 int __wrap_suture_process_attach(struct suture_ctx *ctx, pid_t pid, const struct suture_attach_opts *opts,
@@ -33,11 +34,10 @@ pid_t __wrap_suture_process_pid(const struct suture_process *p);
 int __wrap_sut_process_borrow(struct suture_process *p, unsigned timeout_ms);
 uint64_t __wrap_sut_process_release(struct suture_process *p);
 const char *__wrap_suture_process_comm(const struct suture_process *p);
-int __wrap_suture_patch_check(struct suture_process *p, struct suture_patch *patch, struct suture_report **ret);
+int __wrap_suture_patch_check(struct suture_process *p, const struct suture_patch *patch, struct suture_report **ret);
 int __wrap_suture_patch_enable(struct suture_process *p, struct suture_patch *patch,
-			       const struct suture_enable_opts *opts, struct suture_report **ret);
-int __wrap_suture_patch_disable(struct suture_process *p, const char *name, const struct suture_enable_opts *opts,
-				struct suture_report **ret);
+			       const struct suture_enable_opts *opts);
+int __wrap_suture_patch_disable(struct suture_process *p, const char *name, const struct suture_enable_opts *opts);
 void __wrap_suture_report_free(struct suture_report *r);
 int __wrap_suture_process_status(struct suture_process *p, struct suture_status **ret);
 void __wrap_suture_status_free(struct suture_status *s);
@@ -51,7 +51,8 @@ struct suture_patch {
 	struct suture_ctx *ctx;
 };
 
-int __wrap_suture_patch_open(struct suture_ctx *ctx, const char *path, struct suture_patch **ret)
+int __wrap_suture_patch_open(struct suture_ctx *ctx, const char *path, const struct suture_open_opts *opts,
+			     struct suture_patch **ret)
 {
 	if (strstr(path, "damaged")) {
 		(void)sut_fail(ctx, SUTURE_EREFUSED, "%s: the digest does not match: the file is damaged", path);
@@ -162,13 +163,13 @@ static int make_report(struct suture_process *p, struct suture_report **ret)
 	return 0;
 }
 
-int __wrap_suture_patch_check(struct suture_process *p, struct suture_patch *patch, struct suture_report **ret)
+int __wrap_suture_patch_check(struct suture_process *p, const struct suture_patch *patch, struct suture_report **ret)
 {
 	return make_report(p, ret);
 }
 
 int __wrap_suture_patch_enable(struct suture_process *p, struct suture_patch *patch,
-			       const struct suture_enable_opts *opts, struct suture_report **ret)
+			       const struct suture_enable_opts *opts)
 {
 	sigset_t held, before;
 
@@ -188,15 +189,14 @@ int __wrap_suture_patch_enable(struct suture_process *p, struct suture_patch *pa
 		raise(SIGINT);
 		return sut_fail(p->ctx, SUTURE_EFAILED, "interrupted while waiting for the threads of process 4715");
 	}
-	return make_report(p, ret);
+	return make_report(p, opts->report);
 }
 
-int __wrap_suture_patch_disable(struct suture_process *p, const char *name, const struct suture_enable_opts *opts,
-				struct suture_report **ret)
+int __wrap_suture_patch_disable(struct suture_process *p, const char *name, const struct suture_enable_opts *opts)
 {
 	if (strcmp(name, "fix-1"))
 		return sut_fail(p->ctx, SUTURE_ENOTFOUND, "process %d holds no patch %s", p->pid, name);
-	return make_report(p, ret);
+	return make_report(p, opts->report);
 }
 
 void __wrap_suture_report_free(struct suture_report *r)

@@ -296,11 +296,13 @@ static int attach(pid_t pid, struct suture_process **ret)
 
 int live_enable(pid_t pid, struct suture_patch *patch, const struct suture_enable_opts *o, struct suture_report **r)
 {
+	struct suture_enable_opts opts = o ? *o : (struct suture_enable_opts){ .sz = sizeof(opts) };
 	struct suture_process *p = NULL;
 	int err = attach(pid, &p);
 
+	opts.report = r;
 	if (!err)
-		err = suture_patch_enable(p, patch, o, r);
+		err = suture_patch_enable(p, patch, &opts);
 	suture_process_detach(p);
 	return err;
 }
@@ -311,7 +313,7 @@ int live_disable(pid_t pid, const char *name, const struct suture_enable_opts *o
 	int err = attach(pid, &p);
 
 	if (!err)
-		err = suture_patch_disable(p, name, o, NULL);
+		err = suture_patch_disable(p, name, o);
 	suture_process_detach(p);
 	return err;
 }

@@ -132,9 +132,9 @@ static int faulty_call(struct victim *v, struct suture_patch *patch, const struc
 	fail_at = at;
 	fail_on = on;
 	if (enable)
-		err = suture_patch_enable(p, patch, o, NULL);
+		err = suture_patch_enable(p, patch, o);
 	else
-		err = suture_patch_disable(p, suture_patch_name(patch), o, NULL);
+		err = suture_patch_disable(p, suture_patch_name(patch), o);
 	p->mem.ops = real;
 	suture_process_detach(p);
 	return err;

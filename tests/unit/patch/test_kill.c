@@ -184,9 +184,9 @@ static bool work_and_die(struct victim *v, struct suture_patch *patch, unsigned 
 		p->mem.ops = &ops;
 		die_at = at;
 		if (enable)
-			err = suture_patch_enable(p, patch, NULL, NULL);
+			err = suture_patch_enable(p, patch, NULL);
 		else
-			err = suture_patch_disable(p, suture_patch_name(patch), NULL, NULL);
+			err = suture_patch_disable(p, suture_patch_name(patch), NULL);
 		p->mem.ops = real;
 		suture_process_detach(p);
 		_exit(err ? 2 : 0);

@@ -119,6 +119,11 @@ static void test_fits(void **state)
 	suture_report_free(r);
 }
 
+static void test_other_machine(void **state)
+{
+	refused(((Elf64_Ehdr *)image)->e_machine = EM_AARCH64, "a patch for aarch64, but process");
+}
+
 static void test_identity(void **state)
 {
 	refused(OBJECTS[0].build_id[3] ^= 1, "build-id mismatch");
@@ -181,10 +186,8 @@ static void test_dry_run(void **state)
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_fits),
-		cmocka_unit_test(test_identity),
-		cmocka_unit_test(test_functions),
-		cmocka_unit_test(test_dry_run),
+		cmocka_unit_test(test_fits),      cmocka_unit_test(test_other_machine), cmocka_unit_test(test_identity),
+		cmocka_unit_test(test_functions), cmocka_unit_test(test_dry_run),
 	};
 
 	live_args(argc, argv);
