@@ -9,7 +9,7 @@
 
 #include "arch/arch.h"
 
-static const struct sut_arch *const archs[] = { &sut_arch_x86_64, &sut_arch_aarch64 };
+static const struct sut_arch *const archs[] = { &sut_arch_x86_64, &sut_arch_aarch64, &sut_arch_ppc64le };
 
 const struct sut_arch *sut_arch_find(uint16_t e_machine)
 {

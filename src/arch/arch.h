@@ -195,6 +195,8 @@ struct sut_stub {
 struct sut_arch {
 	const char *name; /* "x86_64" */
 	uint16_t e_machine;
+	uint32_t e_flags; /* of files for it (ppc64le: 2, ELFv2) ... */
+	bool (*e_flags_fit)(uint32_t e_flags); /* ... and whether a file's are of the ABI of this table; NULL: any */
 	size_t insn_align; /* every instruction's address is a multiple of it */
 	size_t jump_size; /* bytes of the jump at a site */
 	uint64_t jump_reach; /* a jump reaches targets less than this away, either side */

@@ -69,6 +69,9 @@ static int read_header(struct sut_elf *e, GElf_Ehdr *ret)
 	e->type = ret->e_type;
 	e->entry = ret->e_entry;
 	e->arch = e->is64 && e->little ? sut_arch_find(e->machine) : NULL;
+	if (e->arch && e->arch->e_flags_fit && !e->arch->e_flags_fit(ret->e_flags))
+		return sut_fail(e->ctx, SUTURE_EREFUSED, "%s is for another ABI of %s (e_flags 0x%x)", e->name,
+				e->arch->name, ret->e_flags);
 	if (e->type != ET_REL && e->type != ET_EXEC && e->type != ET_DYN)
 		return sut_fail(e->ctx, SUTURE_EREFUSED,
 				"%s is an ELF file of type %u: neither program, library nor object", e->name, e->type);

@@ -13,9 +13,17 @@ static const uint8_t entry_cfi[] = {
 	0x0c, 1, 0, /* DW_CFA_def_cfa: r1 + 0 */
 };
 
+/* The ABI: 2; 0 where nothing depends on it; 1 is ELFv1, with function descriptors. */
+static bool e_flags_fit(uint32_t e_flags)
+{
+	return e_flags == 2 || e_flags == 0;
+}
+
 const struct sut_arch sut_arch_ppc64le = {
 	.name = "ppc64le",
 	.e_machine = EM_PPC64,
+	.e_flags = 2,
+	.e_flags_fit = e_flags_fit,
 	.insn_align = 4,
 	.jump_size = SUT_PPC_JUMP_SIZE,
 	.jump_reach = SUT_PPC_JUMP_REACH,

@@ -609,6 +609,15 @@ static void test_frame(void **state)
 	free(frame);
 }
 
+static void test_abi(void **state)
+{
+	assert_ptr_equal(sut_arch_find(EM_PPC64), arch);
+	assert_true(arch->e_flags_fit(arch->e_flags));
+	assert_true(arch->e_flags_fit(0));
+	assert_false(arch->e_flags_fit(1)); /* ELFv1 */
+	assert_false(arch->e_flags_fit(3));
+}
+
 static void test_fpu_sets(void **state)
 {
 	size_t at = 0;
@@ -630,6 +639,7 @@ int main(void)
 		cmocka_unit_test(test_results),       cmocka_unit_test(test_eintr),
 		cmocka_unit_test(test_restart_block), cmocka_unit_test(test_set_syscall),
 		cmocka_unit_test(test_frame),         cmocka_unit_test(test_fpu_sets),
+		cmocka_unit_test(test_abi),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

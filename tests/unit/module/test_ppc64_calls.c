@@ -2,7 +2,7 @@
 /*
  * Description: ppc64le's two-word calls, applied and cleared. A call to a function with another TOC pointer is a branch and
  * the restore of the caller's; both are verified before either is written, both are taken back, and the same object
- * is relocated again at the same and at other addresses, any number of times.
+ * is relocated again at the same and at other addresses, any number of times. Objects of other ABIs are refused.
  *
  * Mutations that were tried and seen: a clear that leaves the second word (the next apply is refused), one that
  * writes the first before it has looked at the second, an apply that does not look at the second.
@@ -16,6 +16,7 @@
 #include <cmocka.h>
 
 #include "arch/ppc64le/ppc64le.h"
+#include "elf/elf.h"
 #include "module/module.h"
 
 static const struct sut_arch *const arch = &sut_arch_ppc64le;
@@ -175,6 +176,43 @@ static void test_forms(void **state)
 	assert_memory_equal(p.bytes, p.file, sizeof(p.file));
 }
 
+/* Objects of the older ABI and of the other byte order are told from ours by their headers. */
+static void test_other_abis(void **state)
+{
+	static const struct {
+		uint8_t data;
+		uint32_t flags;
+		bool opened, ours;
+	} cases[] = {
+		{ ELFDATA2LSB, 2, true, true },
+		{ ELFDATA2LSB, 0, true, true },
+		{ ELFDATA2LSB, 1, false, false }, /* ELFv1 */
+		{ ELFDATA2MSB, 2, true, false }, /* big-endian */
+	};
+
+	for (size_t i = 0; i < SUT_ARRAY_SIZE(cases); i++) {
+		bool big = cases[i].data == ELFDATA2MSB;
+		Elf64_Ehdr *eh = calloc(1, sizeof(*eh));
+		struct sut_elf *e = NULL;
+
+		memcpy(eh->e_ident, ELFMAG, SELFMAG);
+		eh->e_ident[EI_CLASS] = ELFCLASS64;
+		eh->e_ident[EI_DATA] = cases[i].data;
+		eh->e_ident[EI_VERSION] = EV_CURRENT;
+		eh->e_type = big ? __builtin_bswap16(ET_REL) : ET_REL;
+		eh->e_machine = big ? __builtin_bswap16(EM_PPC64) : EM_PPC64;
+		eh->e_version = big ? __builtin_bswap32(EV_CURRENT) : EV_CURRENT;
+		eh->e_ehsize = big ? __builtin_bswap16(sizeof(*eh)) : sizeof(*eh);
+		eh->e_flags = big ? __builtin_bswap32(cases[i].flags) : cases[i].flags;
+		assert_int_equal(!sut_elf_open_memory(ctx, eh, sizeof(*eh), "an object", &e), cases[i].opened);
+		if (e)
+			assert_ptr_equal(e->arch, cases[i].ours ? arch : NULL);
+		else
+			assert_non_null(strstr(suture_ctx_error(ctx)->message, "another ABI"));
+		sut_elf_close(e);
+	}
+}
+
 static int setup(void **state)
 {
 	return suture_ctx_create(NULL, &ctx);
@@ -192,6 +230,7 @@ int main(void)
 		cmocka_unit_test(test_load_unload_load), cmocka_unit_test(test_twice),
 		cmocka_unit_test(test_verified_first),   cmocka_unit_test(test_one_word),
 		cmocka_unit_test(test_addend_in_place),  cmocka_unit_test(test_forms),
+		cmocka_unit_test(test_other_abis),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);
