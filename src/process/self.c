@@ -104,6 +104,23 @@ static int self_write(struct sut_mem *mem, uint64_t addr, const void *buf, size_
 	return sut_fail_address(p->ctx, addr);
 }
 
+/* A child made by fork has the handle too, but its descriptors are its parent's. */
+static int check_owner(struct suture_process *p)
+{
+	if (getpid() == p->pid)
+		return 0;
+	return sut_fail(p->ctx, SUTURE_EUSAGE, "this handle is process %d's, and was copied by fork: open one's own",
+			p->pid);
+}
+
+/* What every call begins with. */
+static int self_maps(struct sut_mem *mem, struct sut_maps *ret)
+{
+	int err = check_owner(proc(mem));
+
+	return err ? err : sut_memory_maps(mem, ret);
+}
+
 /* -- system calls ----------------------------------------------------------------------------- */
 
 static bool overlaps(struct sut_mem *mem, uint64_t addr, uint64_t len)
@@ -188,7 +205,7 @@ const struct sut_mem_ops sut_self_mem_ops = {
 	.read = self_read,
 	.write = self_write,
 	.syscall = self_syscall,
-	.maps = sut_memory_maps,
+	.maps = self_maps,
 	.private_pages = sut_memory_private_pages,
 	.any_locked = sut_memory_any_locked,
 	.vm_flags = sut_memory_vm_flags,
@@ -291,15 +308,6 @@ static void self_close(struct suture_process *p)
 }
 
 /* -- holding ---------------------------------------------------------------------------------- */
-
-/* A child made by fork has the handle too, but its descriptors are its parent's. */
-static int check_owner(struct suture_process *p)
-{
-	if (getpid() == p->pid)
-		return 0;
-	return sut_fail(p->ctx, SUTURE_EUSAGE, "this handle is process %d's, and was copied by fork: open one's own",
-			p->pid);
-}
 
 static int self_borrow(struct suture_process *p, unsigned timeout_ms)
 {
