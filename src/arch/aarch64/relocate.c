@@ -118,8 +118,8 @@ static int move_literal(struct mover *m, uint32_t w, size_t at, const struct sut
 {
 	/* ldr wN, xN; ldrsw; prfm; ldr sN, dN, qN with an unsigned offset, and the size that scales it. */
 	static const uint32_t general[4] = { 0xb9400000, 0xf9400000, 0xb9800000, 0xf9800000 };
-	static const uint32_t vector[3] = { 0xbd400000, 0xfd400000, 0x3dc00000 };
-	static const uint8_t general_size[4] = { 4, 8, 4, 8 }, vector_size[3] = { 4, 8, 16 };
+	static const uint32_t vector[4] = { 0xbd400000, 0xfd400000, 0x3dc00000 };
+	static const uint8_t general_size[4] = { 4, 8, 4, 8 }, vector_size[4] = { 4, 8, 16, 16 };
 	unsigned opc = w >> 30, reg = w & 31, base = reg;
 	bool is_vector = w >> 26 & 1;
 	uint32_t load = is_vector ? vector[opc] : general[opc];
