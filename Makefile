@@ -9,7 +9,6 @@
 #   make soak64    1,000 cycles against 64 busy threads (make check runs fewer)
 #   make soak      the 1,000 cycles, and 200 on redis and on a library
 #   make words     millions of arm64 and ppc64le instructions, decoded as objdump does (make check runs fewer)
-#   make arch-words  millions of arm64 instructions against objdump
 #   make lint      layers, formatting, shellcheck, cppcheck, clang-tidy
 #   make e2e       the end-to-end tests alone;  make e2e T='fork nspid'  some of them
 #   make install   through meson (PREFIX=/usr/local, DESTDIR)
@@ -64,10 +63,6 @@ bench: all
 	@tools/deps bench
 	@SUTURE=$(SUTURE) bench/run
 
-arch-words: all
-	@tools/deps check
-	@tools/arch-words $(BUILD)
-
 install: all
 	@meson install -C $(BUILD) --no-rebuild
 
@@ -77,4 +72,4 @@ clean:
 distclean: clean
 	rm -rf cache
 
-.PHONY: all arch-words demo check lint e2e words soak64 soak corpus bench install clean distclean
+.PHONY: all demo check lint e2e words soak64 soak corpus bench install clean distclean

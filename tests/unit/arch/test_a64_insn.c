@@ -3,7 +3,7 @@
  * Description: arm64 instructions are decoded to kind and pc-relative target; over generated words of all encoding groups
  * and over whole libraries they are what objdump prints.
  *
- * SUT_ARCH_WORDS says how many words are generated, SUT_ARCH_LIBS names further libraries (make arch-words).
+ * SUT_ARCH_WORDS says how many words are generated, SUT_ARCH_LIBS names further libraries (make words).
  */
 #include <stdarg.h>
 #include <elf.h>
