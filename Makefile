@@ -8,6 +8,7 @@
 #   make bench     figures side by side, raw JSON in bench/results/
 #   make soak64    1,000 cycles against 64 busy threads (make check runs fewer)
 #   make soak      the 1,000 cycles, and 200 on redis and on a library
+#   make levels    the builder's unit tests at -O0 to -O3 (make check runs -O2)
 #   make words     millions of arm64 and ppc64le instructions, decoded as objdump does (make check runs fewer)
 #   make lint      layers, formatting, shellcheck, cppcheck, clang-tidy
 #   make e2e       the end-to-end tests alone;  make e2e T='fork nspid'  some of them
@@ -50,6 +51,10 @@ soak: all
 	@tools/deps check
 	@SUTURE=$(SUTURE) SOAK_CYCLES=1000 SOAK_THREADS=64 REDIS_CYCLES=200 LIB_CYCLES=200 TEST_TIMEOUT=7200 \
 		tests/e2e/run busy64 storm64 redis-cycles library-cycles
+
+levels: all
+	@tools/deps check
+	@meson test -C $(BUILD) --no-rebuild --suite levels
 
 words: all
 	@tools/deps check
