@@ -77,4 +77,4 @@ clean:
 distclean: clean
 	rm -rf cache
 
-.PHONY: all demo check lint e2e words soak64 soak corpus bench install clean distclean
+.PHONY: all demo check lint e2e levels words soak64 soak corpus bench install clean distclean
