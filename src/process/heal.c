@@ -156,7 +156,8 @@ static bool find_tail(struct suture_process *p, const struct sut_maps *now, size
 	return best_len;
 }
 
-/* Room below the stack pointer of a thread that stands on its own big stack. */
+/* Room below the stack pointer of a thread that stands on its own big stack: the program's, or one that was made for a
+ * thread (that also of a child which a thread has forked, although it is the first of its process). */
 static bool find_stack(struct suture_process *p, const struct sut_maps *now, const struct sut_thread *t, size_t need,
 		       uint64_t *ret)
 {
@@ -168,8 +169,8 @@ static bool find_stack(struct suture_process *p, const struct sut_maps *now, con
 		return false;
 	if (low < m->start || low - m->start < STACK_SPARE)
 		return false;
-	if (t->is_main) {
-		if (!sut_in(m->start, m->end, sut_priv(p)->start_stack) || sp >= sut_priv(p)->start_stack)
+	if (t->is_main && sut_in(m->start, m->end, sut_priv(p)->start_stack)) {
+		if (sp >= sut_priv(p)->start_stack)
 			return false;
 	} else {
 		if (!sut_in(m->start, m->end, tp) || sp >= tp)

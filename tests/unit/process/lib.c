@@ -132,6 +132,21 @@ void check(struct suture_process *p, int err)
 		fail_msg("%d: %s", err, suture_ctx_error(p->ctx)->message);
 }
 
+pid_t child_of(struct suture_process *p)
+{
+	struct sut_priv *pr = p->priv;
+	pid_t child = 0;
+
+	assert_int_equal(sut_procfs_tids(p), 0);
+	for (size_t i = 0; i < pr->tids.n && child <= 0; i++) {
+		_cleanup_free_ char *text = NULL;
+
+		if (!sut_procfs_read(p->pid, pr->tids.v[i], "children", 4096, &text, NULL))
+			child = atoi(text);
+	}
+	return child;
+}
+
 const char *thread_states(pid_t pid)
 {
 	static char states[32];

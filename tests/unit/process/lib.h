@@ -38,6 +38,8 @@ struct suture_process *attach(pid_t pid);
 void check(struct suture_process *p, int err);
 /** The context that attach() uses. */
 struct suture_ctx *ctx(void);
+/** The first child that any thread of the process has, 0: none. */
+pid_t child_of(struct suture_process *p);
 /** The letters of the states of all threads, each once. */
 const char *thread_states(pid_t pid);
 

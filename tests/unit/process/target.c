@@ -14,6 +14,7 @@
 #include <linux/seccomp.h>
 #include <poll.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -303,6 +304,40 @@ static void *in_forked(void *arg)
 	return NULL;
 }
 
+/* Processes that run on this memory, which no thread list shows. They touch nothing that is their parent's alone. */
+static int sharer_for_ever(void *arg)
+{
+	syscall(SYS_prctl, PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
+	for (;;)
+		syscall(SYS_pause);
+}
+
+static int sharer_for_a_while(void *arg)
+{
+	const struct timespec t = { 0, 500000 };
+
+	syscall(SYS_nanosleep, &t, NULL);
+	syscall(SYS_exit, 7);
+	return 0;
+}
+
+static void *in_share(void *often)
+{
+	char *stack = malloc(65536);
+
+	do {
+		pid_t pid =
+			clone(often ? sharer_for_a_while : sharer_for_ever, stack + 65536, CLONE_VM | SIGCHLD, NULL);
+		int status;
+
+		if (pid < 0 || waitpid(pid, &status, 0) != pid || (often && status != 7 << 8))
+			wrong("sharer", pid, errno);
+		done++;
+		usleep(often ? 2000 : 0);
+	} while (often && !quit);
+	return NULL;
+}
+
 /* A read of an empty pipe that a kernel's worker thread waits in. */
 static void begin_uring(void)
 {
@@ -400,6 +435,8 @@ static void on_counted(int sig, siginfo_t *si, void *uc)
 		wrong("signal", si->si_value.sival_int, 0);
 	done++;
 }
+
+static int expected; /* that many are waited for in the end */
 
 static void start_counting(void)
 {
@@ -617,6 +654,8 @@ static void *until_quit(void *arg)
 		wrong("write", -1, errno);
 	if (altstack_pipe[1] && write(altstack_pipe[1], "xx", 2) != 2)
 		wrong("write", -1, errno);
+	for (int i = 0; i < 20000 && done < expected; i++)
+		usleep(1000);
 	usleep(20000);
 	if (sem_id >= 0)
 		semctl(sem_id, 0, IPC_RMID);
@@ -661,7 +700,9 @@ static int mode(const char *m, const char *arg)
 	} else if (!strcmp(m, "timer")) {
 		start_timer();
 	} else if (!strcmp(m, "count")) {
+		expected = atoi(arg);
 		start_counting();
+		return 1;
 	} else if (!strcmp(m, "queue")) {
 		start_queue();
 	} else if (!strcmp(m, "handler")) {
@@ -691,6 +732,9 @@ static int mode(const char *m, const char *arg)
 		prctl(65, 1, 0, 0, 0); /* PR_SET_MDWE, PR_MDWE_REFUSE_EXEC_GAIN */
 	} else if (!strcmp(m, "forked")) {
 		pthread_create(&t, NULL, in_forked, NULL);
+	} else if (!strcmp(m, "share") || !strcmp(m, "sharing")) {
+		pthread_create(&t, NULL, in_share, m[5] ? (void *)1 : NULL);
+		usleep(20000);
 	} else if (!strcmp(m, "uring")) {
 		begin_uring();
 	} else if (!strcmp(m, "zombie")) {

@@ -126,7 +126,7 @@ static void each_thread(void (*one)(struct suture_process *p, pid_t tid, int val
 	struct target t;
 	pid_t tid[3];
 
-	target_start(&t, "count");
+	target_start(&t, "count", "30");
 	p = attach(t.pid);
 	assert_int_equal(sut_procfs_tids(p), 0);
 	assert_int_equal(sut_priv(p)->tids.n, 3);

@@ -99,13 +99,16 @@ static void workers_of_the_kernel_are_left_alone(void **state)
 
 	target_start(&t, "uring");
 	p = attach(t.pid);
-	assert_int_equal(sut_procfs_tids(p), 0);
-	for (size_t i = 0; i < sut_priv(p)->tids.n; i++) {
-		char name[32];
+	for (unsigned k = 0; k < 100 && !worker; k++) {
+		assert_int_equal(sut_procfs_tids(p), 0);
+		for (size_t i = 0; i < sut_priv(p)->tids.n; i++) {
+			char name[32];
 
-		check(p, sut_procfs_status(t.pid, sut_priv(p)->tids.v[i], "Name", name, sizeof(name)));
-		if (!strncmp(name, "iou-", 4))
-			worker = sut_priv(p)->tids.v[i];
+			check(p, sut_procfs_status(t.pid, sut_priv(p)->tids.v[i], "Name", name, sizeof(name)));
+			if (!strncmp(name, "iou-", 4))
+				worker = sut_priv(p)->tids.v[i];
+		}
+		usleep(10000);
 	}
 	if (!worker) {
 		suture_process_detach(p);
@@ -259,29 +262,19 @@ static void who_can_not_be_stopped(void **state)
 
 	target_start(&t, "sleep", "3", "vfork");
 	assert_int_equal(sut_procfs_status(t.pid, 0, "State", line, sizeof(line)), 0);
+	while (!strchr(thread_states(t.pid), 'D'))
+		usleep(1000);
 	p = attach(t.pid);
 	assert_int_equal(sut_process_stop(p, 200), -SUTURE_ETIMEOUT);
 	assert_null(strchr(thread_states(t.pid), 't'));
 	/* The rest can be borrowed from meanwhile. */
 	borrow_and_call(p);
 	/* Its child ends: then it can be stopped. */
-	{
-		_cleanup_free_ char *text = NULL;
-
-		assert_int_equal(sut_procfs_tids(p), 0);
-		child = 0;
-		for (size_t i = 0; i < sut_priv(p)->tids.n && !child; i++) {
-			free(text);
-			text = NULL;
-			if (!sut_procfs_read(t.pid, sut_priv(p)->tids.v[i], "children", 256, &text, NULL))
-				child = atoi(text);
-		}
-	}
-	if (child > 0) {
-		kill(child, SIGKILL);
-		stop_all(p);
-		sut_process_release(p);
-	}
+	child = child_of(p);
+	assert_true(child > 0);
+	kill(child, SIGKILL);
+	stop_all(p);
+	sut_process_release(p);
 	suture_process_detach(p);
 	target_stop(&t);
 	assert_int_equal(t.errors, 0);

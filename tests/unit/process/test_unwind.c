@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
 /* Walks and proofs of stopped threads. */
-#include <dirent.h>
 #include <errno.h>
 #include <signal.h>
 #include <sys/wait.h>
@@ -447,42 +446,39 @@ static void many_threads(void **state)
 /* The only thread of a child that was forked by a thread: its stack is that thread's, its end that of a thread. */
 static void a_child_forked_by_a_thread(void **state)
 {
+	struct sut_code_range asleep, elsewhere;
 	struct suture_process *p;
+	unsigned count[4];
+	int64_t r;
 	pid_t child = 0;
 	struct target t;
-	char path[64];
-	FILE *f;
 
 	target_start(&t, "forked");
-	snprintf(path, sizeof(path), "/proc/%d/task", t.pid);
+	p = attach(t.pid);
 	for (unsigned i = 0; i < 5000 && !child; i++) {
-		DIR *d = opendir(path);
-		struct dirent *e;
-
 		usleep(1000);
-		while (d && (e = readdir(d))) {
-			char file[128];
-
-			snprintf(file, sizeof(file), "/proc/%d/task/%d/children", t.pid, atoi(e->d_name));
-			f = fopen(file, "r");
-			if (f && fscanf(f, "%d", &child) != 1)
-				child = 0;
-			if (f)
-				fclose(f);
-			if (child)
-				break;
-		}
-		if (d)
-			closedir(d);
+		child = child_of(p);
 	}
+	suture_process_detach(p);
 	assert_true(child > 0);
 	usleep(20000);
 	p = attach(child);
+	asleep = symbol(p, "in_forked");
+	elsewhere = symbol(p, "in_churn");
+	check(p, sut_prove_prepare(p));
 	for (unsigned i = 0; i < 20; i++) {
 		check(p, sut_process_stop(p, 10000));
 		assert_int_equal(p->thread.n, 1);
 		assert_true(p->thread.v[0].is_main);
 		expect_all_reliable(p);
+		prove_all(p, &asleep, 1, count);
+		assert_int_equal(count[SUT_PROOF_INSIDE], 1);
+		prove_all(p, &elsewhere, 1, count);
+		assert_int_equal(count[SUT_PROOF_CLEAR_SCAN] + count[SUT_PROOF_CLEAR_UNWIND], 1);
+		sut_process_release(p);
+		check(p, sut_process_borrow(p, 10000));
+		check(p, sut_mem_syscall(&p->mem, &r, SUT_SYS_GETPID));
+		assert_int_equal(r, child);
 		sut_process_release(p);
 		sut_process_sleep(p, 1);
 	}
