@@ -127,10 +127,8 @@ static void report_json(struct sut_cli *cli, const struct sut_build_report *r, b
 
 	for (size_t i = 0; i < r->item.n; i++) {
 		const struct sut_build_item *it = &r->item.v[i];
-		json_t *o = json_object();
+		json_t *o = sut_json_object();
 
-		if (!o)
-			sut_oom();
 		sut_json_set(o, "object", sut_json_text(it->object));
 		sut_json_set(o, "unit", sut_json_text(it->unit));
 		sut_json_set(o, "name", sut_json_text(it->name));

@@ -235,6 +235,8 @@ const char *sut_paint(struct sut_cli *cli, FILE *f, const char *color); /* "" wh
 json_t *sut_json_text(const char *s); /* any bytes; NULL: null */
 json_t *sut_json_hex(uint64_t v); /* "0x7f..." */
 json_t *sut_json_time(uint64_t seconds); /* "2026-01-31T12:04:11Z" */
+/** A new object; out of memory ends the program. */
+json_t *sut_json_object(void);
 /** Sets a member; takes over @value; out of memory ends the program. */
 void sut_json_set(json_t *obj, const char *key, json_t *value);
 void sut_json_add(json_t *array, json_t *value);

@@ -101,9 +101,7 @@ static void start_document(struct sut_cli *cli)
 	char schema[64];
 
 	snprintf(schema, sizeof(schema), "suture.%s/1", cli->cmd->name);
-	cli->doc = json_object();
-	if (!cli->doc)
-		sut_oom();
+	cli->doc = sut_json_object();
 	sut_json_set(cli->doc, "schema", json_string(schema));
 	/* The members that are known last stand first. */
 	sut_json_set(cli->doc, "ok", json_false());

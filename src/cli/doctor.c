@@ -21,10 +21,8 @@ static void add_line(struct sut_table *t, const struct sut_env_check *c, const s
 
 static void add_json(json_t *array, const struct sut_env_check *c, const struct sut_env_finding *f)
 {
-	json_t *o = json_object();
+	json_t *o = sut_json_object();
 
-	if (!o)
-		sut_oom();
 	sut_json_set(o, "name", json_string(c->name));
 	sut_json_set(o, "result", json_string(words[f->result]));
 	sut_json_set(o, "required", json_boolean(c->required));

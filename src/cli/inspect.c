@@ -236,10 +236,8 @@ static json_t *object_json(const struct sut_patchfile *f, size_t i)
 	const struct suture_file_object *x = &f->object[i];
 	size_t n = x->build_id_len <= sizeof(x->build_id) ? x->build_id_len : 0;
 	char hex[2 * sizeof(x->build_id) + 1];
-	json_t *o = json_object();
+	json_t *o = sut_json_object();
 
-	if (!o)
-		sut_oom();
 	sut_json_set(o, "name", sut_json_text(sut_patchfile_string(f, x->name)));
 	sut_json_set(o, "build_id", n ? json_string(sut_hex(x->build_id, n, hex)) : json_null());
 	sut_json_set(o, "content", json_string(sut_hex(x->content, sizeof(x->content), hex)));
@@ -248,10 +246,8 @@ static json_t *object_json(const struct sut_patchfile *f, size_t i)
 
 static json_t *func_json(const struct sut_patchfile *f, const struct symbols *s, const struct suture_file_func *x)
 {
-	json_t *o = json_object(), *ranges;
+	json_t *o = sut_json_object(), *ranges;
 
-	if (!o)
-		sut_oom();
 	sut_json_set(o, "object", json_integer(x->object));
 	sut_json_set(o, "name", sut_json_text(sut_patchfile_string(f, x->old_name)));
 	sut_json_set(o, "sympos", json_integer(x->old_sympos));
@@ -262,10 +258,8 @@ static json_t *func_json(const struct sut_patchfile *f, const struct symbols *s,
 	sut_json_set(o, "start_only", json_boolean(x->flags & SUTURE_FUNC_START_ONLY));
 	ranges = sut_json_array(o, "ranges");
 	for (size_t i = 0; i < x->n_ranges && sut_fits(x->first_range, x->n_ranges, f->n_ranges); i++) {
-		json_t *r = json_object();
+		json_t *r = sut_json_object();
 
-		if (!r)
-			sut_oom();
 		sut_json_set(r, "address", sut_json_hex(f->range[x->first_range + i].addr));
 		sut_json_set(r, "size", json_integer((json_int_t)f->range[x->first_range + i].size));
 		sut_json_add(ranges, r);
@@ -299,8 +293,7 @@ static void add_json(struct sut_cli *cli, const char *name, const struct sut_pat
 
 		if (!lookup_of(f, s, i, &l))
 			continue;
-		if (!(o = json_object()))
-			sut_oom();
+		o = sut_json_object();
 		sut_json_set(o, "object", sut_json_text(l.object));
 		sut_json_set(o, "name", sut_json_text(l.name));
 		sut_json_set(o, "sympos", json_integer(l.sympos));

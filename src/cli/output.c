@@ -205,10 +205,8 @@ static struct suture_error describe(struct sut_cli *cli, int err, char *buf, siz
 
 static void fail_json(json_t *obj, int err, const struct suture_error *e)
 {
-	json_t *error = json_object();
+	json_t *error = sut_json_object();
 
-	if (!error)
-		sut_oom();
 	sut_json_set(error, "code", json_string(suture_code_name(err)));
 	sut_json_set(error, "message", sut_json_text(e->message));
 	sut_json_set(error, "hint", sut_json_text(e->hint));

@@ -391,6 +391,15 @@ json_t *sut_json_time(uint64_t seconds)
 	return json_string(buf);
 }
 
+json_t *sut_json_object(void)
+{
+	json_t *o = json_object();
+
+	if (!o)
+		sut_oom();
+	return o;
+}
+
 void sut_json_set(json_t *obj, const char *key, json_t *value)
 {
 	if (!value || json_object_set_new(obj, key, value))

@@ -13,20 +13,28 @@ char *sut_text_func(const char *name, uint32_t sympos)
 	return s;
 }
 
+/* What every function of a patch has, wherever it is told. */
+static json_t *func_object(const char *object, const char *name, uint32_t sympos, uint64_t old_size, uint64_t new_size,
+			   uint64_t old_addr, uint64_t new_addr, const char *site)
+{
+	json_t *o = sut_json_object();
+
+	sut_json_set(o, "object", sut_json_text(object));
+	sut_json_set(o, "name", sut_json_text(name));
+	sut_json_set(o, "sympos", json_integer(sympos));
+	sut_json_set(o, "old_size", json_integer((json_int_t)old_size));
+	sut_json_set(o, "new_size", json_integer((json_int_t)new_size));
+	sut_json_set(o, "old_address", sut_json_hex(old_addr));
+	sut_json_set(o, "new_address", new_addr ? sut_json_hex(new_addr) : json_null());
+	sut_json_set(o, "site", sut_json_text(site));
+	return o;
+}
+
 static json_t *func_json(const struct suture_report_func *f)
 {
-	json_t *o = json_object();
+	json_t *o = func_object(f->object, f->old_name, f->old_sympos, f->old_size, f->new_size, f->old_addr,
+				f->new_addr, f->site);
 
-	if (!o)
-		sut_oom();
-	sut_json_set(o, "object", sut_json_text(f->object));
-	sut_json_set(o, "name", sut_json_text(f->old_name));
-	sut_json_set(o, "sympos", json_integer(f->old_sympos));
-	sut_json_set(o, "old_size", json_integer((json_int_t)f->old_size));
-	sut_json_set(o, "new_size", json_integer((json_int_t)f->new_size));
-	sut_json_set(o, "old_address", sut_json_hex(f->old_addr));
-	sut_json_set(o, "new_address", f->new_addr ? sut_json_hex(f->new_addr) : json_null());
-	sut_json_set(o, "site", sut_json_text(f->site));
 	sut_json_set(o, "busy", json_integer(f->busy));
 	sut_json_set(o, "busy_tid", f->busy ? json_integer(f->busy_tid) : json_null());
 	sut_json_set(o, "busy_in", f->busy ? sut_json_text(f->busy_in) : json_null());
@@ -160,32 +168,19 @@ char *sut_text_transition(const struct suture_status_patch *p)
 static json_t *status_func_json(const struct suture_status_func *f)
 {
 	char hex[2 * sizeof(f->site_bytes) + 1];
-	json_t *o = json_object();
+	size_t n = f->site_len <= sizeof(f->site_bytes) ? f->site_len : sizeof(f->site_bytes);
+	json_t *o = func_object(f->object, f->old_name, f->old_sympos, f->old_size, f->new_size, f->old_addr,
+				f->new_addr, f->site);
 
-	if (!o)
-		sut_oom();
-	sut_json_set(o, "object", sut_json_text(f->object));
-	sut_json_set(o, "name", sut_json_text(f->old_name));
-	sut_json_set(o, "sympos", json_integer(f->old_sympos));
-	sut_json_set(o, "old_address", sut_json_hex(f->old_addr));
-	sut_json_set(o, "new_address", sut_json_hex(f->new_addr));
-	sut_json_set(o, "old_size", json_integer((json_int_t)f->old_size));
-	sut_json_set(o, "new_size", json_integer((json_int_t)f->new_size));
-	sut_json_set(o, "site", sut_json_text(f->site));
-	sut_json_set(
-		o, "site_bytes",
-		json_string(sut_hex(f->site_bytes,
-				    f->site_len <= sizeof(f->site_bytes) ? f->site_len : sizeof(f->site_bytes), hex)));
+	sut_json_set(o, "site_bytes", json_string(sut_hex(f->site_bytes, n, hex)));
 	return o;
 }
 
 void sut_status_json(json_t *array, const struct suture_status_patch *p)
 {
 	const char *way = direction(p);
-	json_t *o = json_object(), *funcs;
+	json_t *o = sut_json_object(), *funcs;
 
-	if (!o)
-		sut_oom();
 	sut_json_set(o, "name", sut_json_text(p->name));
 	sut_json_set(o, "order", json_integer(p->order));
 	sut_json_set(o, "state", json_string(suture_patch_state_name(p->state)));

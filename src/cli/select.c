@@ -224,9 +224,7 @@ static json_t *process_json(struct sut_cli *cli, const struct chosen *c, struct 
 
 	if (!cli->doc)
 		return NULL;
-	obj = json_object();
-	if (!obj)
-		sut_oom();
+	obj = sut_json_object();
 	sut_json_set(obj, "pid", json_integer(c->pid));
 	sut_json_set(obj, "command", p ? sut_json_text(suture_process_comm(p)) : json_null());
 	sut_json_set(obj, "ok", json_false());

@@ -118,10 +118,8 @@ static void show_threads(struct sut_cli *cli, const struct sut_pids *tid, int st
 static void threads_json(json_t *array, const struct sut_pids *tid, int state)
 {
 	for (size_t i = 0; i < tid->n; i++) {
-		json_t *o = json_object();
+		json_t *o = sut_json_object();
 
-		if (!o)
-			sut_oom();
 		sut_json_set(o, "tid", json_integer(tid->v[i]));
 		sut_json_set(o, "patch_state", state < 0 ? json_null() : json_integer(state));
 		sut_json_set(o, "blocked_by", json_null());

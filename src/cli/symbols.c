@@ -163,10 +163,8 @@ static void add_json(json_t *obj, const struct answer *a)
 
 	for (size_t i = 0; i < a->v.n; i++) {
 		const struct found *f = &a->v.v[i];
-		json_t *o = json_object();
+		json_t *o = sut_json_object();
 
-		if (!o)
-			sut_oom();
 		sut_json_set(o, "object", sut_json_text(f->object->path));
 		sut_json_set(o, "name", sut_json_text(f->sym->name));
 		sut_json_set(o, "sympos", json_integer(f->sym->sympos));

@@ -73,11 +73,9 @@ static void add_patch(struct sut_table *t, size_t root, const struct suture_stat
 
 static void add_json(json_t *array, const struct suture_status_patch *p)
 {
-	json_t *o = json_object(), *objects;
+	json_t *o = sut_json_object(), *objects;
 	const char *view[2];
 
-	if (!o)
-		sut_oom();
 	kernel_view(p->state, view);
 	sut_json_set(o, "name", sut_json_text(p->name));
 	sut_json_set(o, "enabled", json_integer(*view[0] - '0'));
@@ -89,8 +87,7 @@ static void add_json(json_t *array, const struct suture_status_patch *p)
 
 		if (seen_before(p, i))
 			continue;
-		if (!(x = json_object()))
-			sut_oom();
+		x = sut_json_object();
 		sut_json_set(x, "name", sut_json_text(p->funcs[i].object));
 		sut_json_set(x, "patched", json_integer(object_patched(p, p->funcs[i].object)));
 		funcs = sut_json_array(x, "functions");
