@@ -43,6 +43,8 @@ bool sut_process_alive(struct suture_process *p)
 
 	if (sut_priv(p)->gone)
 		return false;
+	if (sut_priv(p)->self)
+		return true;
 	if (p->pidfd >= 0)
 		return poll(&pfd, 1, 0) == 0;
 	return !sut_procfs_stat(p->pid, 0, &st) && st.start_time == p->start_time && st.state != 'X';
