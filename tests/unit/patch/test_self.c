@@ -30,7 +30,7 @@
 
 static const char *lib_path, *fix_path;
 static struct suture_ctx *ctx;
-static const struct suture_enable_opts short_time = { .sz = sizeof(short_time), .timeout_ms = 300 };
+static const struct suture_enable_opts short_time = { .sz = sizeof(short_time), .timeout_ms = 2000 };
 
 /* -- threads ---------------------------------------------------------------------------------- */
 
