@@ -399,6 +399,7 @@ static void test_other_forms(void **state)
 	static const uint32_t pages[] = { 0xb0000003, 0x91048c63 }; /* adrp x3,1 page up; add x3,x3,#0x123 */
 	static const uint32_t erratum[] = { 0x10007003, 0x91048c63 }; /* adr x3,0x400e00: not a page */
 	static const uint32_t erratum_page[] = { 0x10008003, 0x91048c63 }; /* adr x3,0x401000 */
+	static const uint32_t lone[] = { 0xb0000003, 0x10000083 }; /* adrp x3; adr x3: of what? */
 	static const uint32_t wrong[] = { 0xb0000004, 0x91048c64 }; /* another register */
 	struct sut_linked l;
 
@@ -419,6 +420,8 @@ static void test_other_forms(void **state)
 	assert_int_equal(read_back(R_AARCH64_ADR_PREL_PG_HI21, address, erratum, 2, 0, &l), -EILSEQ);
 	assert_int_equal(read_back(R_AARCH64_ADR_PREL_PG_HI21, address, wrong, 2, 0, &l), -EILSEQ);
 	assert_int_equal(read_back(R_AARCH64_ADD_ABS_LO12_NC, address, wrong, 2, 1, &l), -EILSEQ);
+	assert_int_equal(read_back(R_AARCH64_ADD_ABS_LO12_NC, address, lone, 2, 1, &l), -EILSEQ);
+	assert_int_equal(read_back(R_AARCH64_LD64_GOT_LO12_NC, got, lone, 2, 1, &l), -EILSEQ);
 	assert_int_equal(read_back(R_AARCH64_ADR_GOT_PAGE, got, wrong, 2, 0, &l), -EILSEQ);
 	assert_int_equal(read_back(R_AARCH64_LD64_GOT_LO12_NC, got, wrong, 2, 1, &l), -EILSEQ);
 }
