@@ -24,7 +24,7 @@ struct note {
 	char name[8];
 	char module[64];
 	uint32_t parts; /* how many of the three parts are mapped: a tool may die between them */
-	uint32_t zero;
+	uint32_t bound; /* see sut_mod_bound() */
 };
 
 struct head {
@@ -130,6 +130,26 @@ static Elf64_Phdr phdr(uint32_t type, uint32_t flags, uint64_t base, uint64_t of
 			     .p_align = align };
 }
 
+static uint32_t mix(uint32_t h, uint64_t v)
+{
+	for (int i = 0; i < 8; i++)
+		h = (h ^ (uint8_t)(v >> (8 * i))) * 16777619u;
+	return h;
+}
+
+uint32_t sut_mod_bound(const struct sut_module *m)
+{
+	const struct sut_mod_priv *pr = m->priv;
+	uint32_t h = 2166136261u;
+
+	for (size_t i = 0; i < m->area.n; i++)
+		h = mix(h, m->area.v[i].object->bias);
+	for (size_t i = 0; i < pr->sym.n; i++)
+		if (pr->sym.v[i].resolved && (pr->sym.v[i].kind == MOD_SYM_UNDEF || pr->sym.v[i].kind == MOD_SYM_LATE))
+			h = mix(mix(h, i), pr->sym.v[i].addr);
+	return h;
+}
+
 static void write_head(struct sut_module *m, uint32_t area)
 {
 	const struct mod_area *a = &m->priv->area[area];
@@ -157,7 +177,8 @@ static void write_head(struct sut_module *m, uint32_t area)
 				 .n_descsz = sizeof(struct note) - offsetof(struct note, module),
 				 .n_type = MOD_NOTE_TYPE },
 			  .name = MOD_NOTE_NAME,
-			  .parts = 3 },
+			  .parts = 3,
+			  .bound = sut_mod_bound(m) },
 	};
 
 	memcpy(h.note.module, m->name, sizeof(h.note.module));
@@ -231,6 +252,7 @@ bool sut_mod_header_fits(const void *head, const struct sut_record_area *r, uint
 	    memcmp(h.note.name, MOD_NOTE_NAME, sizeof(MOD_NOTE_NAME)) || h.note.parts < 1 || h.note.parts > 3)
 		return false;
 	ret->parts = h.note.parts;
+	ret->bound = h.note.bound;
 	ret->has_cfi = h.p[PH_EH].p_type == PT_GNU_EH_FRAME;
 	return true;
 }

@@ -232,9 +232,9 @@ static int keep_variables(struct sut_module *m)
 		const struct sut_mod_section *s = &m->sec.v[i];
 		const struct sut_mod_area *a = s->bytes ? &m->area.v[s->area] : NULL;
 
-		if (!a || !a->reused || !s->sec || s->addr < a->base + a->ro_size + a->rx_size)
+		if (!a || !a->reused || s->addr < a->base + a->ro_size + a->rx_size)
 			continue;
-		err = sut_mem_read(&m->p->mem, s->addr, s->bytes, s->sec->size);
+		err = sut_mem_read(&m->p->mem, s->addr, s->bytes, m->priv->sec.v[i].size);
 	}
 	return err;
 }

@@ -287,12 +287,13 @@ static int choose(struct sut_module *m, struct sut_maps *maps, uint32_t i)
 	return take(maps, ma->base, ma->base + ma->size) ? sut_nomem(pr->ctx) : 0;
 }
 
-/** Whether the parked areas offered are what this plan needs, and still are ours. */
+/** Whether the parked areas offered are what this plan needs, still are ours, and knew everything where it is now. */
 static bool reuse_fits(struct sut_module *m, const struct sut_maps *maps)
 {
 	const struct sut_mod_env *env = m->priv->env;
 	_cleanup_free_ uint8_t *head = malloc(sut_mod_header_size());
 	struct mod_header_info info;
+	uint32_t bound = sut_mod_bound(m);
 
 	if (!head || env->n_reuse != m->area.n || !env->reuse)
 		return false;
@@ -307,7 +308,8 @@ static bool reuse_fits(struct sut_module *m, const struct sut_maps *maps)
 		    !sut_mod_mapped_as(maps, rx, rw, SUT_PROT_R | SUT_PROT_X) ||
 		    !sut_mod_mapped_as(maps, rw, rw + r->rw_size, SUT_PROT_R | SUT_PROT_W) ||
 		    sut_mem_read(&m->p->mem, r->base, head, sut_mod_header_size()) ||
-		    !sut_mod_header_fits(head, r, m->priv->arch->e_machine, &info) || info.parts != 3)
+		    !sut_mod_header_fits(head, r, m->priv->arch->e_machine, &info) || info.parts != 3 ||
+		    info.bound != bound)
 			return false;
 	}
 	return true;

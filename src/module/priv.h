@@ -196,9 +196,15 @@ int sut_mod_image_symbols(struct sut_module *m, uint32_t area) __must_check;
 size_t sut_mod_image_shdrs_size(void);
 const char *sut_mod_image_shstrtab(size_t *ret_len);
 void sut_mod_image_write(struct sut_module *m, uint32_t area);
+/**
+ * A number for where all that a module refers to lies. A parked module of another number knows a library where it is no
+ * more (it was loaded anew), and its variables may hold pointers there.
+ */
+uint32_t sut_mod_bound(const struct sut_module *m);
 /** What memory at an area's base says of it. */
 struct mod_header_info {
 	unsigned parts; /* mapped by us so far: 1 r--, 2 and r-x, 3 and rw- */
+	uint32_t bound;
 	bool has_cfi;
 };
 /** Whether @head (sut_mod_header_size() bytes from the target) is the header of an area of these sizes. */
