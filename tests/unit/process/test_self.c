@@ -17,7 +17,7 @@
 
 #include "process/internal.h"
 
-#define NOINLINE __attribute__((noinline, noclone))
+#define NOINLINE __attribute__((noinline))
 #define STOPS    300
 
 static struct suture_ctx *ctx;
