@@ -229,6 +229,8 @@ uint64_t sut_threads_release(struct suture_process *p);
 #define SUT_HURRY_NS 1000000u
 void sut_thread_hurry(struct sut_thread *t);
 void sut_thread_calm(struct sut_thread *t);
+/** Puts it on the list of those that are let go, or whose end is collected, as soon as there is news of them. */
+void sut_thread_make_late(struct suture_process *p, const struct sut_thread *t);
 /** Whether a thread that was seized is not ours any more. */
 bool sut_thread_lost(struct suture_process *p, pid_t tid);
 /** Whether another process runs on the target's memory: its pid, or 0. */

@@ -260,7 +260,10 @@ static int run_to_stop(struct suture_process *p, struct sut_thread *t, unsigned 
 			goto gone;
 	}
 gone:
+	/* Killed where it stood, perhaps: then its end is still to be collected, or its process never ends. */
 	t->dead = !t->stopped;
+	if (t->dead)
+		sut_thread_make_late(p, t);
 	pr->borrow.injected = false;
 	return sut_fail_gone(p);
 }

@@ -132,7 +132,7 @@ static void compact(struct suture_process *p)
 	p->thread.n = n;
 }
 
-static void make_late(struct suture_process *p, const struct sut_thread *t)
+void sut_thread_make_late(struct suture_process *p, const struct sut_thread *t)
 {
 	struct sut_priv *pr = p->priv;
 
@@ -301,7 +301,7 @@ static int stopping_event(struct suture_process *p, size_t i, const struct sut_e
 	sut_thread_calm(t);
 	if (t->let_go) {
 		if (ptrace(PTRACE_DETACH, t->tid, 0, t->stop_signal))
-			make_late(p, t);
+			sut_thread_make_late(p, t);
 		t->dead = true;
 		return 0;
 	}
@@ -341,12 +341,13 @@ static void note_zombie(struct suture_process *p, struct sut_thread *t, struct s
 	why->state = st.state;
 	if (sut_thread_lost(p, t->tid)) {
 		t->dead = true;
+		sut_thread_make_late(p, t); /* should it be ours all the same, it has to be collected */
 		return;
 	}
 	if (st.state != 'Z' && st.state != 'X')
 		return;
 	t->dead = true;
-	make_late(p, t);
+	sut_thread_make_late(p, t);
 }
 
 /* Waits until every entry is settled. The head of the line is looked at each time, all of them each millisecond:
@@ -574,7 +575,7 @@ int sut_thread_hold_one(struct suture_process *p, pid_t tid, uint64_t deadline)
 		struct sut_thread lost = { .tid = tid, .seized = true };
 
 		interrupt(&lost, sut_now_ns());
-		make_late(p, &lost);
+		sut_thread_make_late(p, &lost);
 		return sut_nomem(p->ctx);
 	}
 	t->seized = true;
@@ -602,7 +603,7 @@ uint64_t sut_threads_let_go(struct suture_process *p, const struct sut_thread *k
 			continue;
 		sut_thread_calm(t);
 		if (!t->stopped || ptrace(PTRACE_DETACH, t->tid, 0, t->stop_signal)) {
-			make_late(p, t); /* still to stop, or dying */
+			sut_thread_make_late(p, t); /* still to stop, or dying */
 			continue;
 		}
 		now = sut_now_ns();
@@ -666,7 +667,7 @@ static bool late_event(struct suture_process *p, struct sut_thread *t, const str
 	if (ev->kind == SUT_EVENT_CHILD) {
 		struct sut_thread child = { .tid = ev->child, .seized = true, .let_go = true };
 
-		make_late(p, &child);
+		sut_thread_make_late(p, &child);
 	}
 	if (ev->kind == SUT_EVENT_STOP || ev->kind == SUT_EVENT_SIGNAL)
 		(void)!sut_thread_read_regs(p, t);
