@@ -39,8 +39,8 @@ struct suture_report_func {
 	uint64_t old_size, new_size; /**< bytes */
 	uint64_t old_addr, new_addr; /**< in the process; new_addr 0 before it is loaded */
 	const char *site; /**< "jump" */
-	unsigned busy; /**< threads found inside (check: as of that moment) */
-	pid_t busy_tid; /**< one of them */
+	unsigned busy; /**< threads found inside (check: as of that moment); a suspended coroutine counts as one */
+	pid_t busy_tid; /**< one of them, 0: none, but a coroutine may be */
 	const char *busy_in; /**< where exactly (function or fragment), or NULL */
 };
 

@@ -36,7 +36,7 @@ static json_t *func_json(const struct suture_report_func *f)
 				f->new_addr, f->site);
 
 	sut_json_set(o, "busy", json_integer(f->busy));
-	sut_json_set(o, "busy_tid", f->busy ? json_integer(f->busy_tid) : json_null());
+	sut_json_set(o, "busy_tid", f->busy_tid ? json_integer(f->busy_tid) : json_null());
 	sut_json_set(o, "busy_in", f->busy ? sut_json_text(f->busy_in) : json_null());
 	return o;
 }
@@ -59,13 +59,15 @@ void sut_report_json(json_t *obj, const struct suture_report *r)
 		sut_json_add(funcs, func_json(&r->funcs[i]));
 }
 
-/* "clear", "1 busy (tid 4713)", "2 busy (tid 4713 in f.cold)" */
+/* "clear", "1 busy (tid 4713)", "2 busy (tid 4713 in f.cold)", "1 busy (a coroutine)" */
 static char *busy_text(const struct suture_report_func *f)
 {
 	char *in, *s;
 
 	if (!f->busy)
 		return sut_text("clear");
+	if (!f->busy_tid)
+		return sut_text("%u busy (a coroutine)", f->busy);
 	if (!f->busy_in || !strcmp(f->busy_in, f->old_name))
 		return sut_text("%u busy (tid %d)", f->busy, f->busy_tid);
 	in = sut_safe(f->busy_in);

@@ -118,7 +118,7 @@ static int disable_commit(void *arg)
 
 static int transition(struct disable *d)
 {
-	struct sut_target t = { .p = d->p, .code = &d->code, .commit = disable_commit, .arg = d };
+	struct sut_target t = { .p = d->p, .code = &d->code, .reg = d->reg, .commit = disable_commit, .arg = d };
 	int err = sut_target_transition(&t, d->ranges.r.v, d->ranges.r.n, sut_opts_timeout(d->opts), &d->result);
 
 	d->threads = t.threads;

@@ -414,7 +414,7 @@ static int enable_commit(void *arg)
 
 static int transition(struct enable *e)
 {
-	struct sut_target t = { .p = e->p, .code = &e->code, .commit = enable_commit, .arg = e };
+	struct sut_target t = { .p = e->p, .code = &e->code, .reg = e->reg, .commit = enable_commit, .arg = e };
 	int err = sut_target_transition(&t, e->ranges.r.v, e->ranges.r.n, sut_opts_timeout(e->opts), &e->result);
 
 	e->threads = t.threads;
@@ -540,9 +540,11 @@ static void check_on_busy(void *arg, const struct sut_busy *busy)
 /* One look at all threads. That some are inside is what the caller wants to know, not a failure. */
 static int check_threads(struct enable *e)
 {
-	struct sut_target t = { .p = e->p, .code = &e->code, .count_all = true, .on_busy = check_on_busy, .arg = e };
+	struct sut_target t = {
+		.p = e->p, .code = &e->code, .reg = e->reg, .count_all = true, .on_busy = check_on_busy, .arg = e
+	};
 	struct sut_transition_result r;
-	int err = sut_transition_run(&sut_target_ops, &t, e->ranges.r.v, e->ranges.r.n, 0, &r);
+	int err = sut_target_run(&t, e->ranges.r.v, e->ranges.r.n, 0, &r);
 
 	sut_report_keep(e->report);
 	e->threads = t.threads;

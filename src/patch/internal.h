@@ -130,6 +130,7 @@ void sut_code_free(struct sut_code *c);
 struct sut_target {
 	struct suture_process *p;
 	const struct sut_code *code;
+	const struct sut_registry *reg; /* what in the memory is ours; may be NULL */
 	bool count_all; /* look at every thread even after one was found inside */
 	/** Called for each thread that is inside, with the range's func; may be NULL. */
 	void (*on_busy)(void *arg, const struct sut_busy *busy);
@@ -140,6 +141,8 @@ struct sut_target {
 	/* private */
 	unsigned stop_ms;
 	char why[160];
+	unsigned elsewhere; /* stops in which a thread was not on its own stack */
+	bool deep, too_deep; /* the deep proof is on, or takes too long */
 };
 extern const struct sut_threads_ops sut_target_ops;
 
@@ -165,7 +168,10 @@ int sut_target_lock(struct suture_process *p, const struct suture_enable_opts *o
 void sut_target_unlock(struct suture_process *p);
 /** Borrows a thread, trying again for a while. */
 int sut_target_borrow(struct suture_process *p) __must_check;
-/** Runs a transition and turns a timeout into its text. */
+/** Runs the machine (sut_transition_run()) on a process, with the deep proof (process/unwind.h) where that is needed. */
+int sut_target_run(struct sut_target *t, const struct sut_code_range *ranges, size_t n, unsigned timeout_ms,
+		   struct sut_transition_result *ret) __must_check;
+/** The same, and turns a timeout into its text. */
 int sut_target_transition(struct sut_target *t, const struct sut_code_range *ranges, size_t n, unsigned timeout_ms,
 			  struct sut_transition_result *ret) __must_check;
 /** -SUTURE_EBUSY when a record tells of a transition in hand, or of one that a dead tool left. */

@@ -58,7 +58,7 @@ static void tell(struct recover *r, const struct sut_record *rec, bool finished)
 /* Whether nobody is in the code of a unit any more: else its memory must stay. */
 static bool left_by_all(struct recover *r, struct sut_unit *u)
 {
-	struct sut_target t = { .p = r->p };
+	struct sut_target t = { .p = r->p, .reg = r->reg };
 	struct sut_transition_result result;
 	struct sut_ranges ranges = { 0 };
 	struct sut_code code = { 0 };
@@ -70,7 +70,7 @@ static bool left_by_all(struct recover *r, struct sut_unit *u)
 		err = sut_prove_prepare(r->p);
 	t.code = &code;
 	if (!err)
-		err = sut_transition_run(&sut_target_ops, &t, ranges.r.v, ranges.r.n, LEAVE_TIMEOUT_MS, &result);
+		err = sut_target_run(&t, ranges.r.v, ranges.r.n, LEAVE_TIMEOUT_MS, &result);
 	sut_code_free(&code);
 	sut_ranges_free(&ranges);
 	return !err;

@@ -273,27 +273,41 @@ static int not_stopped(struct sut_target *t, struct sut_busy *busy, unsigned *n_
 	return -SUTURE_EBUSY;
 }
 
-static int target_stop_clear(void *arg, const struct sut_code_range *ranges, size_t n, struct sut_busy *busy,
-			     unsigned *n_busy)
+static struct sut_busy busy_of(const struct sut_proof_result *proof, pid_t tid)
 {
-	struct sut_target *t = arg;
-	int err;
+	struct sut_busy b = { .tid = tid, .where = proof->where };
 
-	if (sut_tool_signals_pending())
-		return sut_fail(t->p->ctx, SUTURE_EFAILED, "interrupted while waiting for the threads of process %d",
-				t->p->pid);
-	if (!t->stop_ms)
-		t->stop_ms = STOP_MIN_MS;
-	err = sut_process_stop(t->p, t->stop_ms);
-	if (err == -SUTURE_ETIMEOUT || err == -SUTURE_EREFUSED)
-		return not_stopped(t, busy, n_busy);
-	if (err)
-		return err;
+	if (b.where) {
+		b.word = proof->address;
+		b.tid = 0;
+	}
+	if (proof->range) {
+		b.range = proof->range->name;
+		b.func = proof->range->func;
+	}
+	if (proof->proof == SUT_PROOF_UNRELIABLE)
+		b.why = proof->why ? proof->why : "its stack can not be read with certainty";
+	return b;
+}
+
+static bool is_clear(const struct sut_proof_result *proof)
+{
+	return proof->proof == SUT_PROOF_CLEAR_SCAN || proof->proof == SUT_PROOF_CLEAR_UNWIND ||
+	       proof->proof == SUT_PROOF_CLEAR_MEMORY;
+}
+
+static int prove_threads(struct sut_target *t, const struct sut_code_range *ranges, size_t n, struct sut_busy *busy,
+			 unsigned *n_busy)
+{
+	bool elsewhere = false;
+
 	t->threads = 0;
+	sut_deep_forget_threads(t->p);
 	for (size_t i = 0; i < t->p->thread.n; i++) {
 		struct sut_thread *thread = &t->p->thread.v[i];
-		struct sut_busy now = { .tid = thread->tid };
 		struct sut_proof_result proof;
+		struct sut_busy now;
+		int err;
 
 		if (thread->dead)
 			continue;
@@ -302,18 +316,100 @@ static int target_stop_clear(void *arg, const struct sut_code_range *ranges, siz
 				       t->code ? t->code->cfi.n : 0, &proof);
 		if (err)
 			return err;
-		if (proof.proof == SUT_PROOF_CLEAR_SCAN || proof.proof == SUT_PROOF_CLEAR_UNWIND)
+		if (is_clear(&proof))
 			continue;
-		if (proof.range) {
-			now.range = proof.range->name;
-			now.func = proof.range->func;
-		}
-		if (proof.proof == SUT_PROOF_UNRELIABLE)
-			now.why = proof.why ? proof.why : "its stack can not be read with certainty";
+		elsewhere |= proof.elsewhere;
+		now = busy_of(&proof, thread->tid);
 		tell_busy(t, busy, n_busy, &now);
 		if (!t->count_all)
 			break;
 	}
+	t->elsewhere += elsewhere;
+	return 0;
+}
+
+static int prove_memory(struct sut_target *t, struct sut_busy *busy, unsigned *n_busy)
+{
+	struct sut_proof_result proof;
+	struct sut_busy now;
+	int err = sut_deep_memory(t->p, &proof);
+
+	if (err || is_clear(&proof))
+		return err;
+	now = busy_of(&proof, 0);
+	tell_busy(t, busy, n_busy, &now);
+	return 0;
+}
+
+/* The memory of modules in which addresses of code stand, and no stacks. */
+static size_t find_ours(const struct sut_target *t, struct sut_span *ret)
+{
+	const struct sut_registry *reg = t->reg;
+	size_t n = 0;
+
+	if (reg && reg->addr)
+		ret[n++] = (struct sut_span){ reg->addr, reg->addr + reg->h.size };
+	for (size_t i = 0; reg && reg->addr && i < SUT_REGISTRY_RECORDS; i++) {
+		const struct sut_record *rec = &reg->rec[i];
+		uint64_t rw = rec->area[0].base + rec->area[0].ro_size + rec->area[0].rx_size;
+
+		if (rec->kind == SUT_RECORD_PATCH)
+			ret[n++] = (struct sut_span){ rec->table, rec->table + rec->table_size };
+		else if (rec->kind == SUT_RECORD_AGENT)
+			ret[n++] = (struct sut_span){ rw, rw + rec->area[0].rw_size };
+	}
+	return n;
+}
+
+static int begin_deep(struct sut_target *t, const struct sut_code_range *ranges, size_t n)
+{
+	struct sut_span ours[SUT_REGISTRY_RECORDS + 1];
+	int err = sut_deep_begin(t->p, ranges, n, ours, find_ours(t, ours));
+
+	t->deep = !err;
+	return err;
+}
+
+#define ELSEWHERE_MAX 3 /* most threads are soon back on their own stacks */
+
+/* Without a stop: whether there is any sense in one. */
+static int before_stop(struct sut_target *t, const struct sut_code_range *ranges, size_t n, struct sut_busy *busy,
+		       unsigned *n_busy)
+{
+	struct sut_proof_result proof;
+
+	if (sut_tool_signals_pending())
+		return sut_fail(t->p->ctx, SUTURE_EFAILED, "interrupted while waiting for the threads of process %d",
+				t->p->pid);
+	if (t->elsewhere >= ELSEWHERE_MAX && !t->deep && !t->too_deep)
+		t->too_deep = begin_deep(t, ranges, n) != 0;
+	if (!t->deep || !sut_deep_still_there(t->p, &proof))
+		return 0;
+	*busy = busy_of(&proof, 0);
+	*n_busy = 1;
+	return -SUTURE_EBUSY;
+}
+
+static int target_stop_clear(void *arg, const struct sut_code_range *ranges, size_t n, struct sut_busy *busy,
+			     unsigned *n_busy)
+{
+	struct sut_target *t = arg;
+	int err = before_stop(t, ranges, n, busy, n_busy);
+
+	if (err)
+		return err;
+	if (!t->stop_ms)
+		t->stop_ms = STOP_MIN_MS;
+	err = sut_process_stop(t->p, t->stop_ms);
+	if (err == -SUTURE_ETIMEOUT || err == -SUTURE_EREFUSED)
+		return not_stopped(t, busy, n_busy);
+	if (err)
+		return err;
+	err = prove_threads(t, ranges, n, busy, n_busy);
+	if (!err && t->deep && !*n_busy)
+		err = prove_memory(t, busy, n_busy);
+	if (err)
+		return err;
 	return *n_busy ? -SUTURE_EBUSY : 0;
 }
 
@@ -330,7 +426,9 @@ static void tell_waiting(struct sut_target *t, const struct sut_busy *busy)
 	const char *range = busy->range ? busy->range : "the code";
 	char what[256];
 
-	if (!busy->tid)
+	if (busy->where)
+		snprintf(what, sizeof(what), "process %d: a suspended coroutine may be inside %s", t->p->pid, range);
+	else if (!busy->tid)
 		snprintf(what, sizeof(what), "process %d: %s", t->p->pid, busy->why);
 	else
 		snprintf(what, sizeof(what), "process %d: thread %d %s %s", t->p->pid, busy->tid,
@@ -370,30 +468,57 @@ const struct sut_threads_ops sut_target_ops = {
 	.commit = target_commit,
 };
 
-int sut_target_transition(struct sut_target *t, const struct sut_code_range *ranges, size_t n, unsigned timeout_ms,
-			  struct sut_transition_result *ret)
+int sut_target_run(struct sut_target *t, const struct sut_code_range *ranges, size_t n, unsigned timeout_ms,
+		   struct sut_transition_result *ret)
 {
-	struct suture_ctx *ctx = t->p->ctx;
-	const struct sut_busy *b = &ret->busy;
-	int err = sut_transition_run(&sut_target_ops, t, ranges, n, timeout_ms, ret);
+	int err = 0;
 
-	if (err == -SUTURE_EFAILED && sut_tool_signals_pending())
-		return sut_hint(ctx, "nothing was changed");
-	if (err != -SUTURE_ETIMEOUT)
-		return err;
-	if (!b->tid)
+	memset(ret, 0, sizeof(*ret));
+	if (n && sut_deep_needed(t->p))
+		err = begin_deep(t, ranges, n);
+	if (!err)
+		err = sut_transition_run(&sut_target_ops, t, ranges, n, timeout_ms, ret);
+	sut_deep_end(t->p);
+	t->deep = false;
+	return err;
+}
+
+/* Who was the last in the way. */
+static void record_busy(const struct sut_target *t, const struct sut_transition_result *r, unsigned timeout_ms)
+{
+	const unsigned s = timeout_ms / 1000, tenths = timeout_ms % 1000 / 100;
+	const struct sut_busy *b = &r->busy;
+	const char *range = b->range ? b->range : "the code";
+	struct suture_ctx *ctx = t->p->ctx;
+
+	if (b->where)
+		(void)sut_fail(ctx, SUTURE_ETIMEOUT,
+			       "a suspended coroutine of process %d may be inside %s: for %u.%u s its memory at 0x%llx "
+			       "led back to 0x%llx in it",
+			       t->p->pid, range, s, tenths, (unsigned long long)b->where, (unsigned long long)b->word);
+	else if (!b->tid)
 		(void)sut_fail(ctx, SUTURE_ETIMEOUT, "process %d could not be stopped as a whole within %u.%u s: %s",
-			       t->p->pid, timeout_ms / 1000, timeout_ms % 1000 / 100, b->why);
+			       t->p->pid, s, tenths, b->why);
 	else if (b->why)
 		(void)sut_fail(ctx, SUTURE_ETIMEOUT,
 			       "thread %d of process %d could not be proved to be outside of %s within %u.%u s: %s",
-			       b->tid, t->p->pid, b->range ? b->range : "the code", timeout_ms / 1000,
-			       timeout_ms % 1000 / 100, b->why);
+			       b->tid, t->p->pid, range, s, tenths, b->why);
 	else
 		(void)sut_fail(ctx, SUTURE_ETIMEOUT, "thread %d of process %d was inside %s for %u.%u s (%u attempts)",
-			       b->tid, t->p->pid, b->range ? b->range : "the code", timeout_ms / 1000,
-			       timeout_ms % 1000 / 100, ret->attempts);
-	return sut_hint(ctx,
+			       b->tid, t->p->pid, range, s, tenths, r->attempts);
+}
+
+int sut_target_transition(struct sut_target *t, const struct sut_code_range *ranges, size_t n, unsigned timeout_ms,
+			  struct sut_transition_result *ret)
+{
+	int err = sut_target_run(t, ranges, n, timeout_ms, ret);
+
+	if (err == -SUTURE_EFAILED && sut_tool_signals_pending())
+		return sut_hint(t->p->ctx, "nothing was changed");
+	if (err != -SUTURE_ETIMEOUT)
+		return err;
+	record_busy(t, ret, timeout_ms);
+	return sut_hint(t->p->ctx,
 			"nothing was changed; try again with a longer --timeout, or when the process is less busy (a "
 			"function that is never left, such as a main loop, can not be changed)");
 }

@@ -39,7 +39,8 @@ enum sut_state {
 };
 
 struct sut_busy {
-	pid_t tid;
+	pid_t tid; /* 0: no thread; a word in memory, or the process could not be stopped */
+	uint64_t where, word; /* that word's address, and the address of code that it is; 0: a thread */
 	const char *range; /* name of the function or fragment it is in */
 	unsigned func;
 	const char *why; /* NULL: inside; else why it could not be proved */

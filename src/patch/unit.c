@@ -487,7 +487,7 @@ static int commit_batch(void *arg)
 
 static int move_in_stop(struct sut_unit *u, struct sut_poke_batch *b, bool over_original)
 {
-	struct sut_target t = { .p = u->p, .commit = commit_batch, .arg = b };
+	struct sut_target t = { .p = u->p, .reg = u->reg, .commit = commit_batch, .arg = b };
 	struct sut_transition_result result;
 	struct sut_ranges ranges = { 0 };
 	struct sut_code code = { 0 };

@@ -224,7 +224,7 @@ static int commit(void *arg)
 
 static int transition(struct job *j)
 {
-	struct sut_target t = { .p = j->p, .code = &j->code, .commit = commit, .arg = j };
+	struct sut_target t = { .p = j->p, .code = &j->code, .reg = j->reg, .commit = commit, .arg = j };
 	struct sut_transition_result result;
 	int err = sut_target_transition(&t, j->ranges.r.v, j->ranges.r.n, j->timeout_ms, &result);
 

@@ -13,7 +13,8 @@
  *	remote.c   borrowing, system calls
  *	seccomp.c  what a thread's filters would say
  *	self.c selfstop.c   this very process, its threads stopped by signal: see self.h
- *	unwind.c expr.c prove.c   see unwind.h
+ *	unwind.c expr.c prove.c deep.c   see unwind.h
+ *	coroutine.c  whether there is code that switches stacks
  */
 #ifndef SUT_PROCESS_INTERNAL_H
 #define SUT_PROCESS_INTERNAL_H
@@ -97,6 +98,8 @@ struct sut_priv {
 	bool gadgets_searched;
 	SUT_VEC(uint64_t) restorer; /* every rt_sigreturn in the text of files: marks a signal frame */
 	bool restorers_searched;
+	bool switches_stacks, switchers_searched; /* coroutine.c */
+	struct sut_deep *deep; /* deep.c; NULL: the deep proof is off */
 	int maps_fd; /* /proc/PID/maps, for single questions */
 	char *maps_buf; /* room to read maps again in a common stop */
 	size_t maps_cap;
@@ -153,7 +156,9 @@ size_t sut_procfs_fill(pid_t pid, const char *name, char *buf, size_t cap);
 struct sut_maps_line {
 	uint64_t start, end, inode;
 	unsigned dev_major, dev_minor;
-	bool exec;
+	bool write, exec, shared;
+	const char *name; /* not ended */
+	size_t name_len;
 };
 /** The next line of [*at, end); false at the end. */
 bool sut_maps_line_next(const char **at, const char *end, struct sut_maps_line *ret);
@@ -288,6 +293,29 @@ struct sut_expr_ops {
 };
 /** Evaluates a DWARF expression of call frame information. @cfa: the CFA, NULL while it is being computed. */
 bool sut_expr_eval(const Dwarf_Op *ops, size_t n, const struct sut_expr_ops *env, const uint64_t *cfa, uint64_t *ret);
+
+/* prove.c */
+struct sut_query {
+	const struct sut_code_range *ranges; /* sorted */
+	size_t n;
+	uint64_t lo, hi; /* of all ranges: one comparison for most words */
+};
+void sut_query_init(struct sut_query *q, const struct sut_code_range *ranges, size_t n);
+/** The range that holds a pc (@exact) or a return address. */
+const struct sut_code_range *sut_query_hit(const struct sut_query *q, uint64_t v, bool exact);
+
+/* coroutine.c */
+/** Looks for code that switches stacks; once for each list of objects. */
+void sut_coroutines_find(struct suture_process *p);
+
+/* deep.c */
+bool sut_deep_on(const struct suture_process *p);
+/** For tests: as on a kernel that has no PAGEMAP_SCAN. */
+void sut_deep_no_scan(struct suture_process *p);
+/** A thread whose frames were walked reliably and are clear: looks into those that are large enough for a stack
+ *  inside (*ret is set to INSIDE then), and leaves its stack out when the memory is read. */
+void sut_deep_own_stack(struct suture_process *p, const struct sut_thread *t, const struct sut_frame *f, size_t n,
+			struct sut_proof_result *ret);
 
 /* unwind.c */
 /** Loads the window on a stack: [addr, addr+len), as much as there is and fits. */

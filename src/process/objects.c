@@ -424,7 +424,7 @@ static int refresh(struct suture_process *p)
 		keep_opened(&p->obj.v[i], saved.obj.v, saved.obj.n);
 	reserve_maps_buf(pr, p->maps.m.n);
 	if (!same_list(p, saved.obj.v, saved.obj.n))
-		pr->gadgets_searched = pr->restorers_searched = false;
+		pr->gadgets_searched = pr->restorers_searched = pr->switchers_searched = false;
 	for (size_t i = 0; i < saved.obj.n; i++)
 		object_free(&saved.obj.v[i]);
 	free(saved.obj.v);

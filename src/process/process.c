@@ -326,6 +326,7 @@ void suture_process_detach(struct suture_process *p)
 		sut_process_sleep(p, 2);
 	if (pr->ops->close)
 		pr->ops->close(p);
+	sut_deep_end(p);
 	sut_objects_free(p);
 	sut_maps_free(&p->maps);
 	for (size_t i = 0; p->debug && p->debug[i]; i++)

@@ -211,14 +211,20 @@ bool sut_maps_line_next(const char **at, const char *end, struct sut_maps_line *
 	ret->end = number(&s, end, 16);
 	if (end - s < 5)
 		return false;
+	ret->write = s[1] == 'w';
 	ret->exec = s[2] == 'x';
+	ret->shared = s[3] == 's';
 	s += 5;
 	number(&s, end, 16);
 	ret->dev_major = (unsigned)number(&s, end, 16);
 	ret->dev_minor = (unsigned)number(&s, end, 16);
 	ret->inode = number(&s, end, 10);
+	while (s < end && *s == ' ')
+		s++;
+	ret->name = s;
 	while (s < end && *s != '\n')
 		s++;
+	ret->name_len = (size_t)(s - ret->name);
 	*at = s + (s < end);
 	return true;
 }

@@ -15,14 +15,16 @@
 #define SAMPLE   8 /* threads looked at beforehand */
 #define SCAN_MAX (64u << 20) /* stacks larger than that are left to the unwinder */
 
-struct query {
-	const struct sut_code_range *ranges;
-	size_t n;
-	uint64_t lo, hi; /* of all ranges: one comparison for most words */
-};
+void sut_query_init(struct sut_query *q, const struct sut_code_range *ranges, size_t n)
+{
+	*q = (struct sut_query){ .ranges = ranges, .n = n, .lo = UINT64_MAX };
+	for (size_t i = 0; i < n; i++) {
+		q->lo = ranges[i].start < q->lo ? ranges[i].start : q->lo;
+		q->hi = ranges[i].end > q->hi ? ranges[i].end : q->hi;
+	}
+}
 
-/* The range that holds a pc (@exact) or a return address. */
-static const struct sut_code_range *hit(const struct query *q, uint64_t v, bool exact)
+const struct sut_code_range *sut_query_hit(const struct sut_query *q, uint64_t v, bool exact)
 {
 	size_t lo = 0, hi = q->n;
 	uint64_t key = exact ? v : v - 1;
@@ -61,7 +63,7 @@ static uint64_t as_code(const struct sut_arch *a, const struct sut_thread *t, ui
 	return a->strip_code ? a->strip_code(&t->regs, v) : v;
 }
 
-static enum scan_result scan_regs(struct suture_process *p, struct sut_thread *t, const struct query *q,
+static enum scan_result scan_regs(struct suture_process *p, struct sut_thread *t, const struct sut_query *q,
 				  struct sut_proof_result *ret)
 {
 	const struct sut_arch *a = p->mem.arch;
@@ -72,7 +74,7 @@ static enum scan_result scan_regs(struct suture_process *p, struct sut_thread *t
 		if (n == a->dwarf_pc || !a->regs_dwarf(&t->regs, n, &v))
 			continue;
 		v = as_code(a, t, v);
-		ret->range = hit(q, v, false);
+		ret->range = sut_query_hit(q, v, false);
 		ret->address = v;
 		if (ret->range)
 			return SCAN_WORD;
@@ -81,7 +83,7 @@ static enum scan_result scan_regs(struct suture_process *p, struct sut_thread *t
 }
 
 /* Scans the window. */
-static enum scan_result scan_window(struct suture_process *p, const struct sut_thread *t, const struct query *q,
+static enum scan_result scan_window(struct suture_process *p, const struct sut_thread *t, const struct sut_query *q,
 				    struct sut_proof_result *ret)
 {
 	const struct sut_arch *a = p->mem.arch;
@@ -93,7 +95,7 @@ static enum scan_result scan_window(struct suture_process *p, const struct sut_t
 		uint64_t v = as_code(a, t, sut_le64(pr->stack + off));
 
 		if (v - 1 - q->lo < q->hi - q->lo) {
-			ret->range = hit(q, v, false);
+			ret->range = sut_query_hit(q, v, false);
 			ret->address = v;
 			if (ret->range)
 				return SCAN_WORD;
@@ -119,7 +121,7 @@ static uint64_t stack_low(const struct sut_arch *a, const struct sut_thread *t)
 	return SUT_ALIGN_DOWN(a->regs_in_syscall(&t->regs, &nr, &result) ? sp : sp - a->red_zone, 8);
 }
 
-static enum scan_result scan(struct suture_process *p, struct sut_thread *t, const struct query *q,
+static enum scan_result scan(struct suture_process *p, struct sut_thread *t, const struct sut_query *q,
 			     struct sut_proof_result *ret)
 {
 	struct sut_priv *pr = p->priv;
@@ -142,12 +144,30 @@ static enum scan_result scan(struct suture_process *p, struct sut_thread *t, con
 	return r;
 }
 
+/* Whether the stack pointer is on the stack that the thread was given: nothing is missing up to its top. */
+static bool on_own_stack(struct suture_process *p, const struct sut_thread *t)
+{
+	uint64_t at = p->mem.arch->regs_sp(&t->regs), top = sut_stack_top(p, t);
+
+	if (at >= top)
+		return false;
+	while (at < top && top - at <= SCAN_MAX) {
+		size_t len = top - at < SUT_STACK_WIN ? top - at : SUT_STACK_WIN;
+
+		sut_stack_load(p, at, len);
+		if (sut_priv(p)->stack_len < len)
+			return false;
+		at += len;
+	}
+	return true;
+}
+
 /* Frames of a reliable unwind: the first that is inside, or NULL. */
-static const struct sut_code_range *find_inside(const struct query *q, const struct sut_frame *f, size_t n,
+static const struct sut_code_range *find_inside(const struct sut_query *q, const struct sut_frame *f, size_t n,
 						uint64_t *address)
 {
 	for (size_t i = 0; i < n; i++) {
-		const struct sut_code_range *r = hit(q, f[i].pc, f[i].exact);
+		const struct sut_code_range *r = sut_query_hit(q, f[i].pc, f[i].exact);
 
 		if (r) {
 			*address = f[i].pc;
@@ -157,22 +177,53 @@ static const struct sut_code_range *find_inside(const struct query *q, const str
 	return NULL;
 }
 
+/* The unwinder's answer, where the scan has none (or, deep, needs the frames): *ret as the scan left it. */
+static void prove_frames(struct suture_process *p, struct sut_thread *t, const struct sut_query *q,
+			 const struct sut_extra_cfi *extra, size_t n_extra, struct sut_proof_result *ret)
+{
+	struct sut_priv *pr = p->priv;
+	const struct sut_code_range *inside;
+	uint64_t address = 0;
+	bool reliable = false;
+
+	ret->frames = (unsigned)sut_unwind(p, t, extra, n_extra, pr->frames, SUT_PROVE_FRAMES, &reliable, &ret->why);
+	inside = find_inside(q, pr->frames, ret->frames, &address);
+	if (inside) {
+		ret->proof = SUT_PROOF_INSIDE;
+		ret->range = inside;
+		ret->address = address;
+		return;
+	}
+	if (!reliable || ret->frames == SUT_PROVE_FRAMES) {
+		ret->proof = SUT_PROOF_UNRELIABLE;
+		ret->why = reliable ? "too many frames" : ret->why;
+		return;
+	}
+	*ret = (struct sut_proof_result){ .proof = SUT_PROOF_CLEAR_UNWIND, .frames = ret->frames };
+	if (sut_deep_on(p))
+		sut_deep_own_stack(p, t, pr->frames, ret->frames, ret);
+}
+
+/* The deep proof of one thread. One whose frames are not known is clear if its registers are, and all memory. */
+static void prove_deep(struct suture_process *p, struct sut_thread *t, const struct sut_query *q,
+		       const struct sut_extra_cfi *extra, size_t n_extra, struct sut_proof_result *ret)
+{
+	*ret = (struct sut_proof_result){ 0 };
+	sut_priv(p)->stack_len = 0; /* what it held may have changed */
+	prove_frames(p, t, q, extra, n_extra, ret);
+	if (ret->proof == SUT_PROOF_UNRELIABLE && scan_regs(p, t, q, ret) == SCAN_CLEAR)
+		*ret = (struct sut_proof_result){ .proof = SUT_PROOF_CLEAR_MEMORY, .frames = ret->frames };
+}
+
 int sut_prove_thread(struct suture_process *p, struct sut_thread *t, const struct sut_code_range *ranges, size_t n,
 		     const struct sut_extra_cfi *extra, size_t n_extra, struct sut_proof_result *ret)
 {
-	struct query q = { .ranges = ranges, .n = n, .lo = UINT64_MAX };
-	struct sut_priv *pr = p->priv;
-	const struct sut_code_range *inside;
 	struct sut_proof_result r = { 0 };
-	bool reliable = false;
-	uint64_t address = 0;
+	enum scan_result scanned;
+	struct sut_query q;
 
 	if (!t->stopped)
 		return sut_fail(p->ctx, SUTURE_EBUG, "thread %d of %s[%d] is not stopped", t->tid, p->comm, p->pid);
-	for (size_t i = 0; i < n; i++) {
-		q.lo = ranges[i].start < q.lo ? ranges[i].start : q.lo;
-		q.hi = ranges[i].end > q.hi ? ranges[i].end : q.hi;
-	}
 	if (!n) {
 		*ret = (struct sut_proof_result){ .proof = SUT_PROOF_CLEAR_SCAN };
 		return 0;
@@ -181,32 +232,26 @@ int sut_prove_thread(struct suture_process *p, struct sut_thread *t, const struc
 		*ret = (struct sut_proof_result){ .proof = SUT_PROOF_UNRELIABLE, .why = "32-bit code" };
 		return 0;
 	}
+	sut_query_init(&q, ranges, n);
 	r.address = p->mem.arch->regs_pc(&t->regs);
-	r.range = hit(&q, r.address, true);
+	r.range = sut_query_hit(&q, r.address, true);
 	if (r.range) {
 		r.proof = SUT_PROOF_INSIDE;
 		r.frames = 1;
 		*ret = r;
 		return 0;
 	}
-	if (scan(p, t, &q, &r) == SCAN_CLEAR) {
+	if (sut_deep_on(p)) {
+		prove_deep(p, t, &q, extra, n_extra, ret);
+		return 0;
+	}
+	scanned = scan(p, t, &q, &r);
+	if (scanned == SCAN_CLEAR) {
 		*ret = (struct sut_proof_result){ .proof = SUT_PROOF_CLEAR_SCAN };
 		return 0;
 	}
-	r.frames = (unsigned)sut_unwind(p, t, extra, n_extra, pr->frames, SUT_PROVE_FRAMES, &reliable, &r.why);
-	inside = find_inside(&q, pr->frames, r.frames, &address);
-	if (inside) {
-		r.proof = SUT_PROOF_INSIDE;
-		r.range = inside;
-		r.address = address;
-	} else if (!reliable || r.frames == SUT_PROVE_FRAMES) {
-		r.proof = SUT_PROOF_UNRELIABLE;
-		r.why = reliable ? "too many frames" : r.why;
-	} else {
-		r.proof = SUT_PROOF_CLEAR_UNWIND;
-		r.range = NULL;
-		r.address = 0;
-	}
+	prove_frames(p, t, &q, extra, n_extra, &r);
+	r.elsewhere = r.proof == SUT_PROOF_UNRELIABLE && scanned == SCAN_NO_PROOF && !on_own_stack(p, t);
 	*ret = r;
 	return 0;
 }
@@ -243,6 +288,7 @@ int sut_prove_prepare(struct suture_process *p)
 
 	if (err)
 		return err;
+	sut_coroutines_find(p);
 	pr->n_outermost = 0;
 	/* A file that can not be opened makes threads in it unreliable, and says so then. The program and
 	 * the C library are on every stack; of the others those that a few threads stand in: reading the information of
