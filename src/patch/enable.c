@@ -16,7 +16,8 @@
 #include "module/agent.h"
 #include "patch/unwinder.h"
 
-#define LOAD_ATTEMPTS 3
+#define LOAD_ATTEMPTS  3
+#define CHECK_ATTEMPTS 10 /* to stop a process that gets no processor, or waits for a vfork child */
 
 struct enable {
 	struct suture_process *p;
@@ -544,13 +545,21 @@ static int check_threads(struct enable *e)
 		.p = e->p, .code = &e->code, .reg = e->reg, .count_all = true, .on_busy = check_on_busy, .arg = e
 	};
 	struct sut_transition_result r;
-	int err = sut_target_run(&t, e->ranges.r.v, e->ranges.r.n, 0, &r);
+	bool looked = false;
+	int err = 0;
 
+	for (unsigned i = 0; i < CHECK_ATTEMPTS && !looked; i++) {
+		err = sut_target_run(&t, e->ranges.r.v, e->ranges.r.n, 0, &r);
+		looked = err != -SUTURE_ETIMEOUT || r.busy.tid || r.busy.where;
+	}
 	sut_report_keep(e->report);
 	e->threads = t.threads;
 	e->result = r;
 	if (r.pause_ns > e->pause_ns)
 		e->pause_ns = r.pause_ns;
+	if (!looked)
+		return sut_fail(e->p->ctx, SUTURE_ETIMEOUT, "process %d could not be stopped as a whole: %s", e->p->pid,
+				r.busy.why);
 	return err == -SUTURE_ETIMEOUT ? 0 : err;
 }
 
