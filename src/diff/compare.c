@@ -163,6 +163,16 @@ static bool bytes_equal(struct comparison *c, const uint8_t *a, const uint8_t *b
 	return true;
 }
 
+/* Things without a name of their own are called like their section. */
+static bool refers_elsewhere(struct comparison *c, uint64_t off, const char *now, const char *before)
+{
+	if (!strcmp(now, before))
+		return unequal(c, "first difference at +%#llx: refers to other contents in %s", (unsigned long long)off,
+			       now);
+	return unequal(c, "first difference at +%#llx: refers to %s instead of %s", (unsigned long long)off, now,
+		       before);
+}
+
 static bool regions_equal(struct comparison *c, struct region a, struct region b, unsigned depth)
 {
 	const struct sut_osec *sa = &a.f->sec.v[a.sec], *sb = &b.f->sec.v[b.sec];
@@ -187,8 +197,7 @@ static bool regions_equal(struct comparison *c, struct region a, struct region b
 		if (!bytes_equal(c, pa, pb, pos, off))
 			return false;
 		if (!refs_equal(c, &a, x, &b, y, depth))
-			return unequal(c, "first difference at +%#llx: refers to %s instead of %s",
-				       (unsigned long long)off, sut_ref_name(b.f, y), sut_ref_name(a.f, x));
+			return refers_elsewhere(c, off, sut_ref_name(b.f, y), sut_ref_name(a.f, x));
 		pos = off + x->howto->size;
 	}
 	if (x < xend || y < yend) {

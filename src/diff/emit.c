@@ -325,6 +325,19 @@ static int new_symbol(struct sut_out *o, struct sut_atom *orig, uint32_t *ret)
 	return 0;
 }
 
+/* Whether two functions, each in a section of its own, are equal; what they refer to may have two copies. */
+static bool same_code(const struct sut_out *o, uint32_t a, uint32_t b)
+{
+	const struct sut_out_sec *x = &o->sec.v[a], *y = &o->sec.v[b];
+
+	if (x->bytes.len != y->bytes.len || x->rela.n != y->rela.n || memcmp(x->bytes.p, y->bytes.p, x->bytes.len))
+		return false;
+	for (size_t i = 0; i < x->rela.n; i++)
+		if (x->rela.v[i].off != y->rela.v[i].off || x->rela.v[i].type != y->rela.v[i].type)
+			return false;
+	return true;
+}
+
 static int emit_func(struct sut_out *o, struct sut_unit *u, struct sut_atom *orig)
 {
 	struct suture_file_func f = { .object = u->target->index,
@@ -341,7 +354,7 @@ static int emit_func(struct sut_out *o, struct sut_unit *u, struct sut_atom *ori
 
 		if (o->func.v[i].object != f.object || o->func.v[i].old_addr != f.old_addr)
 			continue;
-		if (other->size == orig->twin->size)
+		if (other->size == orig->twin->size && same_code(o, other->shndx, orig->twin->out_sec))
 			return 0;
 		(void)sut_fail(o->d->ctx, SUTURE_EREFUSED,
 			       "%s: %s is compiled differently in two units, of which %s has only "

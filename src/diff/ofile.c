@@ -42,6 +42,22 @@ bool sut_atom_is_global(const struct sut_atom *a)
 	return false;
 }
 
+/* The contents of a string or constant in words; NULL: no memory. */
+static const char *quoted(const struct sut_ofile *f, const struct sut_atom *a)
+{
+	const uint8_t *p = sut_atom_bytes(a);
+	char text[100], *out = text;
+
+	if (a->kind == SUT_ATOM_STRING && sut_atom_sec(a)->s->entsize == 1) {
+		for (uint64_t i = 0; i + 1 < a->size && i < 40; i++)
+			*out++ = p[i] < ' ' || p[i] == '"' || p[i] > '~' ? '?' : (char)p[i];
+		*out = '\0';
+		return sut_pool_printf(f->pool, "\"%s\"%s", text, a->size > 41 ? "..." : "");
+	}
+	return sut_pool_printf(f->pool, "the constant %s%s", sut_hex(p, a->size < 16 ? a->size : 16, text),
+			       a->size > 16 ? "..." : "");
+}
+
 const char *sut_ref_name(const struct sut_ofile *f, const struct sut_ref *r)
 {
 	const char *name;
@@ -49,11 +65,13 @@ const char *sut_ref_name(const struct sut_ofile *f, const struct sut_ref *r)
 	if (!r->atom)
 		return f->sym.v[r->sym].name;
 	name = r->atom->name;
-	if (!*name && r->atom->kind == SUT_ATOM_STRING)
-		name = "a string";
-	else if (!*name && r->atom->sec)
+	if (r->atom->kind == SUT_ATOM_STRING || r->atom->kind == SUT_ATOM_CONST) {
+		name = quoted(f, r->atom);
+		return name ? name : "?";
+	}
+	if (!*name && r->atom->sec)
 		name = sut_atom_sec(r->atom)->s->name;
-	if (!r->delta || r->atom->kind == SUT_ATOM_STRING)
+	if (!r->delta)
 		return name;
 	name = sut_pool_printf(f->pool, "%s%s%#llx", name, r->delta < 0 ? "-" : "+",
 			       (unsigned long long)(r->delta < 0 ? -r->delta : r->delta));

@@ -114,14 +114,16 @@ static int search_dir(struct sut_diff *d, const char *dir, bool *named)
 	return err;
 }
 
+/* "-include config.h", "-DCONFIG=<config.h>", or a file of options, of which only the compiler knows what it holds. */
 static bool named_in_command(const struct sut_diff *d, const char *rel)
 {
 	for (size_t i = 0; i < d->db.cmd.n; i++)
 		for (int k = 1; k < d->db.cmd.v[i].argc; k++) {
-			const char *a = d->db.cmd.v[i].argv[k];
+			const char *a = d->db.cmd.v[i].argv[k], *before = d->db.cmd.v[i].argv[k - 1];
+			bool names = !strncmp(a, "-D", 2) || !strncmp(a, "-i", 2) || !strcmp(before, "-D") ||
+				     !strcmp(before, "-include") || !strcmp(before, "-imacros");
 
-			if ((!strcmp(a, "-include") || !strcmp(a, "-imacros")) && k + 1 < d->db.cmd.v[i].argc &&
-			    !strcmp(base_name(d->db.cmd.v[i].argv[k + 1]), base_name(rel)))
+			if (*a == '@' || (names && strstr(a, base_name(rel))))
 				return true;
 		}
 	return false;

@@ -166,6 +166,16 @@ void fx_replace(struct fx *f, const char *path, const char *old, const char *new
 	free(p);
 }
 
+/* "refers to .data instead of .data" explains nothing. */
+static void check_words(const struct sut_build_item *item)
+{
+	const char *to = strstr(item->text, "refers to "), * or = to ? strstr(to, " instead of ") : NULL;
+	size_t len = or ? (size_t)(or -to) - 10 : 0;
+
+	if (or &&!strncmp(to + 10, or +12, len) && (! or [12 + len] || or [12 + len] == ';'))
+		fail_msg("%s: %s", item->name, item->text);
+}
+
 int fx_build(struct fx *f)
 {
 	char target[128], diff[128], srcdir[128], out[128], keep[128];
@@ -190,6 +200,8 @@ int fx_build(struct fx *f)
 	fx_run(f, "find tree -type f -exec md5sum {} + | sort | cmp - before");
 	if (f->err || f->dry_run)
 		fx_run(f, "test ! -e out.sut");
+	for (size_t i = 0; i < f->report.item.n; i++)
+		check_words(&f->report.item.v[i]);
 	return f->err;
 }
 

@@ -166,6 +166,23 @@ static void through_a_header(void **state)
 	fx_deinit(&f);
 }
 
+/* No line of any source names the header. */
+static void through_a_header_of_the_command(void **state)
+{
+	struct fx f;
+
+	fx_init(&f);
+	fx_write(&f, "limit.h", "#define LIMIT 4\n");
+	fx_source(&f, "a.c", "-DLIMITS='<limit.h>' -I.",
+		  "#include LIMITS\nlong parse(long x) { return x + LIMIT; }\n"
+		  "int main(int n, char **v) { return (int)parse(n) + (v == 0); }\n");
+	fx_link(&f);
+	fx_change(&f, "limit.h", "#define LIMIT 5\n");
+	assert_int_equal(fx_build(&f), 0);
+	assert_non_null(fx_item(&f, "parse"));
+	fx_deinit(&f);
+}
+
 static void homonyms(void **state)
 {
 	struct suture_file_func func;
@@ -227,6 +244,30 @@ static void string_only(void **state)
 	fx_build(&f);
 	fx_functions(&f, "parse");
 	fx_deinit(&f);
+}
+
+/* Why a function is taken is said in words, also where what differs has no name (the fixture looks at those). */
+static void explained(void **state)
+{
+	static const char *const change[][2] = { { "\"hello\"", "\"good bye\"" }, { "\"four\"", "\"FOUR\"" } };
+
+	for (int i = 0; i < 2; i++) {
+		struct fx f;
+
+		fx_init(&f);
+		fx_source(&f, "a.c", "",
+			  "#include <stdio.h>\n" NOINLINE "long parse(long x)\n"
+			  "{\n"
+			  "	const char *const words[] = { \"one\", \"two\", \"three\", \"four\", \"five\" };\n"
+			  "	return words[x % 5][0];\n"
+			  "}\n" NOINLINE "long other(long x) { return puts(\"hello\") + x; }\n" MAIN);
+		fx_link(&f);
+		fx_replace(&f, "a.c", change[i][0], change[i][1]);
+		fx_build(&f);
+		fx_functions(&f, i ? "parse" : "other");
+		assert_true(i || strstr(fx_item(&f, "other")->text, "refers to \"good bye\" instead of \"hello\""));
+		fx_deinit(&f);
+	}
 }
 
 static void changed_constant_table(void **state)
@@ -423,9 +464,11 @@ int main(int argc, char **argv)
 		cmocka_unit_test(new_function_and_data),
 		cmocka_unit_test(static_locals),
 		cmocka_unit_test(through_a_header),
+		cmocka_unit_test(through_a_header_of_the_command),
 		cmocka_unit_test(homonyms),
 		cmocka_unit_test(switch_tables),
 		cmocka_unit_test(string_only),
+		cmocka_unit_test(explained),
 		cmocka_unit_test(changed_constant_table),
 		cmocka_unit_test(thread_local_data),
 		cmocka_unit_test(shared_library),
