@@ -225,15 +225,6 @@ int sut_fail_gone(struct suture_process *p);
 int sut_thread_hold_one(struct suture_process *p, pid_t tid, uint64_t deadline) __must_check;
 int sut_threads_stop(struct suture_process *p, unsigned timeout_ms) __must_check;
 uint64_t sut_threads_release(struct suture_process *p);
-/*
- * A thread that waits for a processor stops only when it gets one: where hundreds compete a turn comes after many
- * slices of others, and all who stopped before wait with it. So whoever has not stopped after so long goes first; it
- * runs nothing of its own until it stops, and then has its own priority back. (A tool killed in between leaves that
- * thread's nice value at its lowest.) Without the permission to do so it takes as long as it takes.
- */
-#define SUT_HURRY_NS 1000000u
-void sut_thread_hurry(struct sut_thread *t);
-void sut_thread_calm(struct sut_thread *t);
 /** Puts it on the list of those that are let go, or whose end is collected, as soon as there is news of them. */
 void sut_thread_make_late(struct suture_process *p, const struct sut_thread *t);
 /** Whether a thread that was seized is not ours any more. */

@@ -57,8 +57,6 @@ struct sut_thread {
 	struct sut_regs regs; /* as stopped; restored on release */
 	bool regs_valid, regs_changed;
 	uint64_t stopped_at; /* sut_now_ns() when the stop was asked for */
-	bool hurried; /* its priority is raised until it stops ... */
-	int nice; /* ... and was this */
 };
 
 struct suture_process {

@@ -229,8 +229,6 @@ static int run_to_stop(struct suture_process *p, struct sut_thread *t, unsigned 
 						p->comm, p->pid);
 			if (sut_now_ns() - begin > LOST_NS && sut_thread_lost(p, t->tid))
 				goto gone;
-			if (sut_now_ns() - begin > SUT_HURRY_NS)
-				sut_thread_hurry(t);
 			if (sut_now_ns() - begin > SPIN_NS)
 				sut_event_wait(1000000);
 			continue;
@@ -238,7 +236,6 @@ static int run_to_stop(struct suture_process *p, struct sut_thread *t, unsigned 
 			if (!at_stop(t, op))
 				break;
 			t->stopped = true;
-			sut_thread_calm(t);
 			return 0;
 		case SUT_EVENT_GONE:
 			goto gone;

@@ -25,8 +25,6 @@
 #include <dirent.h>
 #include <errno.h>
 #include <linux/kcmp.h>
-#include <sched.h>
-#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
@@ -235,27 +233,6 @@ static void go_on(struct sut_thread *t, int sig)
 	(void)!ptrace(PTRACE_CONT, t->tid, 0, sig);
 }
 
-void sut_thread_hurry(struct sut_thread *t)
-{
-	int old;
-
-	if (t->hurried || sched_getscheduler(t->tid) != SCHED_OTHER)
-		return;
-	errno = 0;
-	old = getpriority(PRIO_PROCESS, (id_t)t->tid);
-	if ((old == -1 && errno) || old <= -20 || setpriority(PRIO_PROCESS, (id_t)t->tid, -20))
-		return;
-	t->hurried = true;
-	t->nice = old;
-}
-
-void sut_thread_calm(struct sut_thread *t)
-{
-	if (t->hurried)
-		(void)!setpriority(PRIO_PROCESS, (id_t)t->tid, t->nice);
-	t->hurried = false;
-}
-
 /* -- waiting for stops ------------------------------------------------------------------------ */
 
 /* @clean: a signal is delivered first, so that the stop is nothing but ours. */
@@ -298,7 +275,6 @@ static int stopping_event(struct suture_process *p, size_t i, const struct sut_e
 		break;
 	}
 	t->stopped = true;
-	sut_thread_calm(t);
 	if (t->let_go) {
 		if (ptrace(PTRACE_DETACH, t->tid, 0, t->stop_signal))
 			sut_thread_make_late(p, t);
@@ -355,7 +331,7 @@ static void note_zombie(struct suture_process *p, struct sut_thread *t, struct s
 static int wait_all(struct suture_process *p, uint64_t deadline, bool clean, struct stuck *why)
 {
 	static const struct timespec nap = { 0, 50000 };
-	uint64_t now = sut_now_ns(), full = now + SUT_HURRY_NS;
+	uint64_t now = sut_now_ns(), full = now + 1000000;
 	size_t head = 0;
 
 	while (head < p->thread.n) {
@@ -383,9 +359,6 @@ static int wait_all(struct suture_process *p, uint64_t deadline, bool clean, str
 		if (settled(&p->thread.v[head]))
 			continue;
 		if (now >= full) {
-			for (size_t i = head; i < p->thread.n; i++)
-				if (!settled(&p->thread.v[i]))
-					sut_thread_hurry(&p->thread.v[i]);
 			note_zombie(p, &p->thread.v[head], why);
 			full = now + 1000000;
 			if (settled(&p->thread.v[head]))
@@ -601,7 +574,6 @@ uint64_t sut_threads_let_go(struct suture_process *p, const struct sut_thread *k
 
 		if (t == keep || !t->seized || t->dead)
 			continue;
-		sut_thread_calm(t);
 		if (!t->stopped || ptrace(PTRACE_DETACH, t->tid, 0, t->stop_signal)) {
 			sut_thread_make_late(p, t); /* still to stop, or dying */
 			continue;

@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <signal.h>
 #include <sys/mman.h>
-#include <sys/resource.h>
 #include <sys/wait.h>
 
 #include "lib.h"
@@ -375,39 +374,6 @@ static void other_children_are_left_alone(void **state)
 	target_stop_clean(&t);
 }
 
-/* Who has to wait for a processor is hurried to its stop (sut_thread_hurry()), and has its own priority back after. */
-static void priorities_are_given_back(void **state)
-{
-	struct suture_process *p;
-	struct target t;
-	pid_t tid[41];
-	int64_t r;
-
-	target_start(&t, "clock", "40");
-	p = attach(t.pid);
-	for (unsigned i = 0; i < 20; i++) {
-		check(p, sut_process_stop(p, 10000));
-		assert_int_equal(p->thread.n, 41);
-		for (unsigned k = 0; k < 41; k++) {
-			tid[k] = p->thread.v[k].tid;
-			assert_int_equal(getpriority(PRIO_PROCESS, (id_t)tid[k]), i && k == 7 ? 5 : 0);
-			if (i % 2) { /* as if it had come late */
-				sut_thread_hurry(&p->thread.v[k]);
-				assert_int_equal(getpriority(PRIO_PROCESS, (id_t)tid[k]), -20);
-			}
-		}
-		sut_process_release(p);
-		assert_int_equal(setpriority(PRIO_PROCESS, (id_t)tid[7], 5), 0);
-		check(p, sut_process_borrow(p, 10000));
-		check(p, sut_mem_syscall(&p->mem, &r, SUT_SYS_GETPID));
-		sut_process_release(p);
-	}
-	for (unsigned k = 0; k < 41; k++)
-		assert_int_equal(getpriority(PRIO_PROCESS, (id_t)tid[k]), k == 7 ? 5 : 0);
-	suture_process_detach(p);
-	target_stop_clean(&t);
-}
-
 static void many_threads(void **state)
 {
 	struct suture_process *p;
@@ -450,7 +416,6 @@ int main(void)
 		cmocka_unit_test(an_exec_and_a_thread_of_ours),
 		cmocka_unit_test(our_own_signals_wait),
 		cmocka_unit_test(other_children_are_left_alone),
-		cmocka_unit_test(priorities_are_given_back),
 		cmocka_unit_test(many_threads),
 	};
 
