@@ -98,7 +98,7 @@ static void kill_often(struct suture_patch *const *patches, size_t n, const stru
 	/* With every function of ours called once, the files' pages are in. */
 	victim_text(v.pid, before, &private);
 	for (unsigned i = 0; i < times; i++)
-		left += kill_and_recover(&v, start_tool(v.pid, patches, n, o), 12000);
+		left += kill_and_recover(&v, start_tool(v.pid, patches, n, o), 12000u << i % 3);
 	take_all_out(v.pid);
 	victim_sees(&v, false);
 	victim_text(v.pid, after, &private);

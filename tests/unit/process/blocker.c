@@ -280,7 +280,7 @@ CALL(connect_S, return connect_unix(true);)
 CALL(connect_tcp_plain, return connect_tcp(false);)
 CALL(connect_tcp_S, return connect_tcp(true);)
 
-static long pty(bool write_it)
+static long pty(void)
 {
 	int m = want(posix_openpt(O_RDWR | O_NOCTTY)), s;
 	char name[64];
@@ -289,22 +289,10 @@ static long pty(bool write_it)
 	unlockpt(m);
 	want(ptsname_r(m, name, sizeof(name)));
 	s = want(open(name, O_RDWR | O_NOCTTY));
-	if (!write_it)
-		return read(s, name, 1);
-	fcntl(s, F_SETFL, O_NONBLOCK);
-	/* What is written moves on to another buffer meanwhile. */
-	for (int full = 0; full < 5;) {
-		full++;
-		while (write(s, big, 1) > 0)
-			full = 0;
-		usleep(5000);
-	}
-	fcntl(s, F_SETFL, 0);
-	return write(s, big, 1);
+	return read(s, name, 1);
 }
 
-CALL(read_pty, return pty(false);)
-CALL(write_pty, return pty(true);)
+CALL(read_pty, return pty();)
 
 static long open_fifo(void)
 {
@@ -688,7 +676,6 @@ static struct call {
 	C(connect_tcp_plain),
 	C(connect_tcp_S),
 	C(read_pty),
-	C(write_pty),
 	C(open_fifo),
 	C(wait4_child),
 	C(waitid_child),
