@@ -72,7 +72,7 @@ install: all
 	@meson install -C $(BUILD) --no-rebuild
 
 clean:
-	rm -rf $(BUILD) build-check build-asan build-clang
+	rm -rf $(BUILD) build-check build-asan build-clang build-aarch64 build-ppc64le
 
 distclean: clean
 	rm -rf cache

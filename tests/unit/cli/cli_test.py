@@ -3,13 +3,29 @@
 
 A test script is called as: test_X.py SUTURE SOURCE_ROOT
 """
+import atexit
 import os
 import re
 import subprocess
 import sys
+import tempfile
 import unittest
 
-SUTURE = os.path.abspath(sys.argv[1])
+
+def program(path):
+    """The tool as a program that this machine can start: of another architecture, a script calls the emulator."""
+    wrapper = os.environ.get('MESON_EXE_WRAPPER')
+    if not wrapper:
+        return path
+    fd, script = tempfile.mkstemp(suffix='-suture')
+    atexit.register(os.unlink, script)
+    with os.fdopen(fd, 'w') as f:
+        f.write('#!/bin/sh\nexec %s %s "$@"\n' % (wrapper, path))
+    os.chmod(script, 0o755)
+    return script
+
+
+SUTURE = program(os.path.abspath(sys.argv[1]))
 ROOT = os.path.abspath(sys.argv[2])
 
 

@@ -309,7 +309,7 @@ static int sharer_for_ever(void *arg)
 {
 	syscall(SYS_prctl, PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
 	for (;;)
-		syscall(SYS_pause);
+		syscall(SYS_ppoll, NULL, 0, NULL, NULL, 0);
 }
 
 static int sharer_for_a_while(void *arg)

@@ -6,6 +6,7 @@
 #include <sys/syscall.h>
 
 #include "lib.h"
+#include "lib/needs.h"
 
 static bool shares(pid_t a, pid_t b)
 {
@@ -52,5 +53,7 @@ int main(void)
 		cmocka_unit_test(is_refused_and_named),
 	};
 
+	need_host();
+	need_trace();
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -9,6 +9,7 @@
 #include <sys/wait.h>
 
 #include "lib.h"
+#include "lib/needs.h"
 
 #define SIZE (1 << 20)
 
@@ -281,5 +282,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(nothing_is_touched, setup, teardown),
 	};
 
+	need_host();
+	need_trace();
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -9,6 +9,7 @@
 #include <sys/wait.h>
 
 #include "lib.h"
+#include "lib/needs.h"
 
 static void await_state(pid_t pid, pid_t tid, char state)
 {
@@ -160,5 +161,7 @@ int main(void)
 		cmocka_unit_test(signal_while_it_is_borrowed), cmocka_unit_test(signal_killed_in_a_borrow),
 	};
 
+	need_host();
+	need_trace();
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
